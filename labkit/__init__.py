@@ -1,0 +1,1 @@
+"""The kit every lab shares: catalogue, skeletons, data, grading, command line."""

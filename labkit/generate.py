@@ -1,0 +1,74 @@
+"""Writes what is generated: ``lab.py``, ``requirements.txt``, the stubs of ``labkit.reference``, the figures."""
+
+from __future__ import annotations
+
+import ast
+import shlex
+import subprocess
+import sys
+
+from rich.console import Console
+
+from labkit import skeleton
+from labkit.catalogue import Lab
+from labkit.grading.render import relative
+from labkit.requirements import requirements
+from labkit.skeleton import write_atomically
+
+
+def generate(out: Console, labs: list[Lab], check: bool = False) -> int:
+    """Brings the generated files of these labs up to date; with ``check`` only names what is not (exit code 1)."""
+    stale = 0
+    for lab in labs:
+        outcome = ("stale" if skeleton.drifted(lab) else "unchanged") if check else skeleton.write_lab(lab)
+        if outcome == "kept":
+            out.print(f"{relative(str(lab.lab_file))}: edited, left alone (labkit update {lab.id} keeps the answers)")
+        elif outcome != "unchanged":
+            out.print(f"{relative(str(lab.lab_file))}: {outcome}")
+            stale += 1
+        for file, text in _others(lab).items():
+            if not file.is_file() or file.read_text(encoding="utf-8") != text:
+                out.print(f"{relative(str(file))}: {'stale' if check else 'written'}")
+                stale += 1
+                if not check:
+                    write_atomically(file, text)
+    return 1 if check and stale else 0
+
+
+def _others(lab: Lab) -> dict:
+    from labkit import reference
+
+    stub = reference.FOLDER / f"{lab.module}.pyi"
+    return {lab.path / "requirements.txt": requirements(lab), stub: stub_of(lab)}
+
+
+def stub_of(lab: Lab) -> str:
+    """A .pyi of the solution for editors: signatures and docstrings, no bodies."""
+    tree = ast.parse(lab.solution.read_text(encoding="utf-8"))
+
+    class Strip(ast.NodeTransformer):
+        def visit_FunctionDef(self, node):
+            docstring = ast.get_docstring(node, clean=False)
+            node.body = ([ast.Expr(ast.Constant(docstring))] if docstring else []) + [ast.Expr(ast.Constant(...))]
+            return node
+
+        visit_AsyncFunctionDef = visit_FunctionDef
+
+    keep = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Import | ast.ImportFrom | ast.AnnAssign | ast.Assign
+    tree.body = [Strip().visit(node) for node in tree.body if isinstance(node, keep)]
+    return f"# Generated from lab {lab.id} by `make skeletons`.\n{ast.unparse(ast.fix_missing_locations(tree))}\n"
+
+
+def make_figures(out: Console, lab: Lab) -> None:
+    """Runs ``solution.py`` with each argument line of lab.toml, keeping what it prints in figures/output.txt."""
+    folder = lab.path / "figures"
+    folder.mkdir(exist_ok=True)
+    printed = []
+    for line in lab.figures:
+        command = [sys.executable, "solution.py", *shlex.split(line), "--out", "figures"]
+        out.print(f"{lab.id}: python solution.py {line}")
+        done = subprocess.run(command, cwd=lab.path, stdout=subprocess.PIPE, text=True, check=True)
+        printed.append(done.stdout)
+        out.print(done.stdout, markup=False)
+    if printed:
+        write_atomically(folder / "output.txt", "".join(printed))

@@ -1,0 +1,91 @@
+"""What a learner reads in the terminal. Everything that came from learner code is shown as plain text."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from labkit.grading.report import WHOLE, Report, Score
+from labkit.grading.verdicts import Result, Verdict
+
+MARKS = {
+    Verdict.PASS: ("green", "✓"),
+    Verdict.NOT_STARTED: ("dim", "·"),
+    Verdict.UNFINISHED: ("yellow", "…"),
+    Verdict.SKIPPED: ("dim", "-"),
+    Verdict.INFRA: ("magenta", "!"),
+}
+OUTPUT_LINES = 12
+
+
+def console(**options) -> Console:
+    return Console(highlight=False, soft_wrap=True, **options)
+
+
+def lab_report(out: Console, report: Report, *, values: bool = True) -> None:
+    """One lab: a line per TODO, and for the failing ones what went wrong and what it looks like."""
+    out.print(f"[bold]{escape(str(report.lab))}[/]  {report.points} of {report.maximum} points")
+    waiting = [score for score in report.scores if score.verdict is Verdict.NOT_STARTED]
+    for score in report.scores:
+        if score.verdict is not Verdict.NOT_STARTED:
+            _score(out, score)
+            failing = [r for r in report.results if (r.todo or WHOLE) == score.todo and not r.passed]
+            if failing:
+                _failure(out, report, failing[0], values)
+    if waiting:
+        names = ", ".join(score.todo for score in waiting if score.todo != WHOLE) or WHOLE
+        out.print(f"  [dim]· not started: {names}[/]")
+
+
+def _score(out: Console, score: Score) -> None:
+    colour, mark = MARKS.get(score.verdict, ("red", "✗"))
+    points = f"{score.points}/{score.maximum}"
+    verdict = "" if score.verdict is Verdict.PASS else f"  {score.verdict}"
+    out.print(f"  [{colour}]{mark} {score.todo:<28}[/] {points:>5}[{colour}]{verdict}[/]")
+
+
+def _failure(out: Console, report: Report, result: Result, values: bool) -> None:
+    def line(text: str, style: str = "") -> None:
+        for part in text.splitlines() or [""]:
+            out.print(f"      [{style}]{escape(printable(part))}[/]" if style else f"      {escape(printable(part))}")
+
+    if result.place:
+        line(relative(result.place), "cyan")
+    if result.description:
+        line(result.description)
+    if result.message:
+        line(f"But {result.message}" if result.verdict is Verdict.WRONG else result.message)
+    if values:
+        width = max((len(label) for label, _ in result.values), default=0)
+        for label, text in result.values:
+            line(f"{label:<{width}}  {text}")
+    for sentence in result.diagnosis:
+        line(f"→ {sentence}", "bold yellow")
+    if values and result.output:
+        line("it printed:", "dim")
+        lines = result.output.splitlines()
+        for text in lines[:OUTPUT_LINES]:
+            line(f"  {text[:160]}", "dim")
+        if len(lines) > OUTPUT_LINES:
+            line(f"  ... {len(lines) - OUTPUT_LINES} more lines", "dim")
+    only = f" --only {result.todo}" if result.todo else ""
+    seed = f" --seed {report.seed}" if report.seed else ""
+    line(f"again: labkit check {report.lab.id}{only}{seed}", "dim")
+
+
+def printable(text: str) -> str:
+    """Without terminal control codes."""
+    return "".join(c if c.isprintable() or c == "\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def relative(place: str) -> str:
+    """A path as the reader would type it."""
+    path, colon, line = place.rpartition(":")
+    path, suffix = (path, f":{line}") if colon and line.isdigit() else (place, "")
+    if Path(path).is_absolute():
+        short = os.path.relpath(path)
+        path = short if len(short) < len(path) else path
+    return path + suffix

@@ -1,0 +1,59 @@
+"""What a check can come to, and the plain data of a result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Verdict(StrEnum):
+    PASS = "pass"
+    WRONG = "wrong"
+    NOT_STARTED = "not started"
+    UNFINISHED = "unfinished"
+    ERROR = "error"
+    MALFORMED = "malformed"
+    TIMEOUT = "timeout"
+    MEMORY = "memory"
+    SKIPPED = "skipped"
+    INFRA = "infra"
+
+
+class Failure(Exception):
+    """Ends a check with a verdict. Raised in the trusted process only."""
+
+    def __init__(self, verdict: Verdict, message: str, **details):
+        super().__init__(message)
+        self.verdict = verdict
+        self.message = message
+        self.details = details
+
+
+class WeakDraw(Exception):
+    """The drawn inputs cannot tell a right answer from a trivial one: draw again."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """The outcome of one check. ``values`` (got and wanted) are for the learner's own eyes, never for a stranger's."""
+
+    lab: str
+    check: str
+    todo: str | None
+    points: int
+    verdict: Verdict
+    description: str = ""
+    message: str = ""
+    values: tuple[tuple[str, str], ...] = ()
+    place: str = ""
+    diagnosis: tuple[str, ...] = ()
+    mistakes: tuple[str, ...] = ()
+    output: str = ""
+    seconds: float = 0.0
+    peak_mib: float = 0.0
+    device: str = "cpu"
+    slow: bool = field(default=False, compare=False)
+
+    @property
+    def passed(self) -> bool:
+        return self.verdict is Verdict.PASS

@@ -1,0 +1,191 @@
+# Generated from lab 1.4 by `make skeletons`.
+from __future__ import annotations
+import math
+from collections.abc import Iterable, Iterator
+from types import SimpleNamespace
+from typing import NamedTuple
+import torch
+from torch import Tensor, nn
+from labkit import run
+PRESETS = {'smoke': {'samples': 120, 'epochs': 3, 'repeats': 1}, 'cpu': {'samples': 1200, 'epochs': 60, 'repeats': 20}, 'full': {'samples': 12000, 'epochs': 200, 'repeats': 100}}
+
+def pairwise(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Puzzles 1-2. Every row of x against every row of y.
+
+    x: (N, D)   y: (M, D)   -> dots (N, M) = Σ_d x_nd y_md,  squared distances (N, M) = Σ_d (x_nd - y_md)²
+    """
+    ...
+
+def standardise(x: Tensor, eps: float=1e-05) -> tuple[Tensor, Tensor]:
+    """Puzzles 3-4. (x - mean) / √(variance + eps), where the variance divides by the count n, not by n - 1.
+
+    x: (B, D)   -> columns (B, D): each feature by its own statistics over the batch, as in batch norm,
+                   rows (B, D): each row by its own statistics over the features, as in layer norm
+    """
+    ...
+
+def next_token_windows(ids: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """Puzzles 5-6. Every window of a token stream, and the window one token later: what a language model trains on.
+
+    ids: (L,) int64   -> inputs, targets, both (L - width, width):
+    inputs[i, t] = ids[i + t],   targets[i, t] = ids[i + t + 1].
+    Raises ValueError unless 1 <= width < L.
+    """
+    ...
+
+def split_heads(x: Tensor, heads: int) -> Tensor:
+    """Puzzle 7. Cut the features of every position into heads: head h gets features h·K to (h + 1)·K.
+
+    x: (B, T, D)   -> (B, H, T, K) with K = D / H.   Raises ValueError when heads does not divide D.
+    """
+    ...
+
+def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
+    """Puzzle 8. One vector per sequence: the mean over its real positions, padding left out.
+
+    x: (B, T, D)   mask: (B, T) bool, True = real   -> (B, D); a sequence without any real position gives zeros.
+    What stands at a padded position must not matter, not even if it is NaN or infinite.
+    """
+    ...
+
+def score_and_mix(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    """Puzzles 9-10. Two contractions that einsum writes as they are spoken: attention without its softmax.
+
+    q: (B, T, H, K)   k, v: (B, S, H, K)   (time before heads, as a linear layer delivers them)
+    -> scores (B, H, T, S) = Σ_k q[b,t,h,k] k[b,s,h,k],   mixture (B, T, H, K) = Σ_s scores[b,h,t,s] v[b,s,h,k]
+    """
+    ...
+
+class Value:
+    """A number that remembers which operation made it from which parents, so that gradients can flow back.
+
+    data: the number   grad: ∂(output)/∂(this), filled by `backward`   parents: () for a leaf
+    op: "add", "mul", "pow", "exp", "tanh", "relu", or "" for a leaf   exponent: the n of "pow", a plain number
+    """
+
+    def __init__(self, data: float, op: str='', parents: tuple[Value, ...]=(), exponent: float=0.0) -> None:
+        ...
+
+    def __add__(self, other: Value | float) -> Value:
+        ...
+
+    def __mul__(self, other: Value | float) -> Value:
+        ...
+
+    def __pow__(self, exponent: float) -> Value:
+        ...
+
+    def exp(self) -> Value:
+        ...
+
+    def tanh(self) -> Value:
+        ...
+
+    def relu(self) -> Value:
+        ...
+
+    def __sub__(self, other: Value | float) -> Value:
+        ...
+    __radd__, __rmul__ = (__add__, __mul__)
+
+    def backward(self) -> None:
+        """Add ∂self/∂leaf to the grad of every leaf self depends on.
+
+        Leaves accumulate from call to call, as in torch: whoever wants a fresh gradient resets them. Every other node
+        starts each call at zero, so afterwards its grad is ∂self/∂node of this call alone. A leaf's own slope is 1.
+        """
+        ...
+
+def local_slopes(node: Value) -> tuple[float, ...]:
+    """∂node/∂parent for each of node.parents, in their order, at their present data; () for a leaf.
+
+    relu has slope 0 at 0, and x**0 has slope 0 everywhere (at x = 0 too), as in torch.
+    """
+    ...
+
+def topological_order(root: Value) -> list[Value]:
+    """Every node root depends on, each exactly once, parents before children, root last.
+
+    A graph may be tens of thousands of nodes deep: Python's recursion limit must not matter.
+    """
+    ...
+
+def mse_gradient(x: Tensor, y: Tensor, w: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradient of the mean squared error, loss = (1/B) Σ_i (x_i·w + b - y_i)², by hand: no autograd.
+
+    x: (B, D)   y: (B,)   w: (D,)   b: ()   -> ∂loss/∂w (D,), ∂loss/∂b ()
+    """
+    ...
+
+def fit_by_autograd(x: Tensor, y: Tensor, lr: float, steps: int) -> tuple[Tensor, Tensor, list[float]]:
+    """Full-batch descent on the mean squared error; the gradient comes from autograd, the update from you.
+
+    x: (B, D)   y: (B,)   -> w (D,) and b (), detached from the graph, and the loss before each step as a float
+    """
+    ...
+
+class LinearRegression(nn.Module):
+    """x W + b as a module, with the output shape of `nn.Linear(D, 1)`.   x: (B, D)   -> (B, 1)"""
+
+    def __init__(self, features: int, dtype: torch.dtype=torch.float64) -> None:
+        """Two parameters, both zero, that `parameters()` finds: `weight` (features, 1) and `bias` (1,)."""
+        ...
+
+    def forward(self, x: Tensor) -> Tensor:
+        ...
+
+def minibatches(x: Tensor, y: Tensor, order: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """One walk through the rows in the given order: what `DataLoader` does once its sampler has shuffled.
+
+    x: (N, D)   y: (N,)   order: (N,) int64, a permutation   -> pairs (x, y) of batch_size rows; the last may be short
+    """
+    ...
+
+def train(model: nn.Module, batches: Iterable, optimizer: torch.optim.Optimizer, epochs: int) -> list[float]:
+    """The loop of every later lab: for each batch of each epoch, one optimiser step down the mean squared error.
+
+    model: (B, D) -> (B, 1)   batches: pairs x (B, D), y (B,), to be walked once per epoch
+    -> the batch loss before each step, as Python floats
+    """
+    ...
+
+class MLP(NamedTuple):
+    """w1: (D, F)   b1: (F,)   w2: (F, V)   b2: (V,)"""
+    w1: Tensor
+    b1: Tensor
+    w2: Tensor
+    b2: Tensor
+
+def forward(x: Tensor, y: Tensor, mlp: MLP) -> tuple[Tensor, Tensor, Tensor]:
+    """hidden = tanh(x W₁ + b₁), logits = hidden W₂ + b₂, loss = mean over the batch of -log softmax(logits)[y].
+
+    x: (B, D)   y: (B,) int64, the classes   -> loss (), hidden (B, F), logits (B, V)
+    """
+    ...
+
+def mlp_gradient(x: Tensor, y: Tensor, mlp: MLP) -> tuple[Tensor, MLP]:
+    """The loss of `forward` and its gradient by hand: runs where autograd is switched off.
+
+    x: (B, D)   y: (B,) int64   -> loss (), the gradients as an MLP, each with the shape of its parameter
+    """
+    ...
+
+def sgd_step(p: Tensor, grad: Tensor, velocity: Tensor, *, lr: float, momentum: float=0.0, weight_decay: float=0.0) -> tuple[Tensor, Tensor]:
+    """One step of `torch.optim.SGD`:   velocity ← momentum · velocity + grad + weight_decay · p,
+                                        p ← p - lr · velocity
+
+    p, grad, velocity: one shape; velocity starts at zero.   -> new p, new velocity; the arguments are left unchanged
+    """
+    ...
+
+def adamw_step(p: Tensor, grad: Tensor, m: Tensor, v: Tensor, step: int, *, lr: float=0.001, betas: tuple[float, float]=(0.9, 0.999), eps: float=1e-08, weight_decay: float=0.01) -> tuple[Tensor, Tensor, Tensor]:
+    """One step of `torch.optim.AdamW`:   p ← p - lr · ( m̂ / (√v̂ + eps) + weight_decay · p )
+
+    m, v: running means of grad (decay betas[0]) and grad² (decay betas[1]), from zero; m̂, v̂: the same, corrected for
+    the pull of that zero start; step: 1, 2, ...    Loshchilov & Hutter 2019, algorithm 2
+    -> new p, new m, new v; the arguments are left unchanged
+    """
+    ...
+
+def main(argv: list[str] | None=None) -> None:
+    ...

@@ -1,0 +1,243 @@
+# labkit: lab 1.1, skeleton b9e805e4b571. Fill the TODOs; then: labkit check 1.1
+"""Three tokenizers - words, GPT-2's pieces, bytes - and what each one costs on real text.
+
+python solution.py --preset smoke                         a first look, in seconds
+python solution.py                                        the report: table, coverage figure, results.json
+python solution.py --show "two  naïve cafés" --form NFC   your own sentence, in colour
+"""
+
+from __future__ import annotations
+
+import codecs
+import random
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
+
+import regex
+
+from labkit import run
+
+PRESETS = {
+    "smoke": {"documents": 3_000, "min_freq": 2, "repeats": 3},
+    "cpu": {"documents": 20_000, "min_freq": 2, "repeats": 3},
+    "full": {"documents": 10**9, "min_freq": 2, "repeats": 5},  # all there is: a minute for a 12 MB corpus
+}
+SENTENCE = "Don't panic:  the café is naïve, but €3.50 is OK 🙂"
+UNK = "<unk>"  # stands for every piece that is not in the vocabulary
+FORMS = (None, "NFC", "NFD", "NFKC", "NFKD")
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def prepare(text: str, form: str | None = None) -> str:
+    """Text checked and, if a Unicode normal form is named, normalised: what every tokenizer does before it encodes.
+
+    Normalising is a one-way street: "ﬁ" becomes "fi" under NFKC, and nothing can tell afterwards which one it was.
+    Raises TypeError when text is not a str, ValueError for an unknown form or half of a surrogate pair.  Unicode UAX #15
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"text must be a str, got {type(text).__name__}")
+    if form not in FORMS:
+        raise ValueError(f"form must be one of {FORMS}, got {form!r}")
+    if not text.isascii() and (lone := LONE_SURROGATE.search(text)):
+        raise ValueError(
+            f"text must be valid Unicode, got the lone surrogate U+{ord(lone[0]):04X} at position {lone.start()}: "
+            "half of a UTF-16 pair, for which no UTF-8 exists"
+        )
+    return text if form is None else unicodedata.normalize(form, text)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Text to pieces, pieces to a vocabulary
+# ---------------------------------------------------------------------------------------------------------------------
+def whitespace_pieces(text: str) -> list[str]:
+    """The words of a text: what stands between stretches of whitespace (blanks, tabs, line ends), in order.
+
+    No piece is empty and none contains whitespace, however much of it there is and wherever it stands.
+    """
+    # TODO split-words (~2 lines): cut the text at every stretch of whitespace
+    raise NotImplementedError("TODO split-words")
+    # END TODO split-words
+
+
+def build_vocab(pieces: Iterable[str], min_freq: int = 1, special_tokens: Sequence[str] = (UNK,)) -> list[str]:
+    """The vocabulary as a list: the token at index i has the id i.
+
+    First the special tokens, as given, at the lowest ids; then every piece seen at least `min_freq` times, the most
+    frequent first; equally frequent ones in the order in which they first appeared. Text that spells a special token
+    gets no second entry. `pieces` may be a generator: it is read once.   Raises ValueError when min_freq < 1
+    """
+    if min_freq < 1:
+        raise ValueError(f"min_freq must be at least 1, got {min_freq}")
+    # TODO build-vocab (~3 lines): count the pieces, drop the rare ones, put them in order behind the special tokens
+    raise NotImplementedError("TODO build-vocab")
+    # END TODO build-vocab
+
+
+@cache
+def gpt2_pattern() -> regex.Pattern:
+    r"""The compiled expression that cuts text as GPT-2 does. Where several alternatives match, the first one wins:
+
+    1. the end of a contraction: ' and then s, d, m, t, ll, ve or re; lower case only
+    2. a run of letters of any script (\p{L}), together with one blank in front of it if there is one
+    3. a run of numbers of any script (\p{N}), likewise
+    4. a run of anything that is neither whitespace nor letter nor number, likewise
+    5. a run of whitespace that stops before its last character if a non-blank follows (and so leaves that blank to it)
+    6. a run of whitespace
+
+    Every character belongs to one piece, so the pieces joined are the text.   Radford et al. 2019, GPT-2's encoder.py
+    """
+    # TODO gpt2-pattern (~8 lines): regex.compile(...) of the six alternatives, for use with findall
+    raise NotImplementedError("TODO gpt2-pattern")
+    # END TODO gpt2-pattern
+
+
+def gpt2_pieces(text: str) -> list[str]:
+    """The pieces GPT-2 would cut a text into before its merges: `"".join(gpt2_pieces(text)) == text`."""
+    return gpt2_pattern().findall(text)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Tokenizers with a vocabulary of words
+# ---------------------------------------------------------------------------------------------------------------------
+class WordTokenizer:
+    """Pieces of text looked up in a vocabulary; a subclass says how to cut.
+
+    vocab: list of str, the special tokens first (among them "<unk>"); form: a Unicode normal form for `encode`, or None
+    """
+
+    pieces: Callable[[str], list[str]]  # how the text is cut
+    pieces_hold_blanks: bool  # True when the blanks between words are inside the pieces
+
+    def __init__(self, vocab: Sequence[str], special_tokens: Sequence[str] = (UNK,), form: str | None = None):
+        if UNK not in special_tokens or list(vocab[: len(special_tokens)]) != list(special_tokens):
+            raise ValueError(f"vocab must start with special_tokens and these hold {UNK!r}, got {special_tokens}")
+        self.vocab, self.special_tokens, self.form = list(vocab), tuple(special_tokens), form
+        self.unk_id, self.vocab_size = self.vocab.index(UNK), len(self.vocab)
+        # Ordinary text only: someone who *types* "<eos>" must not end the sequence.
+        self.word_ids = {token: i for i, token in enumerate(self.vocab) if token not in special_tokens}
+
+    @classmethod
+    def train(cls, texts: Iterable[str], min_freq: int = 1, special_tokens: Sequence[str] = (UNK,), form=None):
+        """A tokenizer whose vocabulary comes from `texts`, an iterable of strings."""
+        if isinstance(texts, str):
+            raise TypeError("texts must be several strings, got one str: put it in a list")
+        pieces = (piece for text in texts for piece in cls.pieces(prepare(text, form)))
+        return cls(build_vocab(pieces, min_freq, special_tokens), special_tokens, form)
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of the text's pieces: prepared with `self.form`, cut by `self.pieces`, looked up in `self.word_ids`.
+
+        A piece that is not there becomes `self.unk_id`: every piece yields exactly one id.
+        """
+        # TODO encode-words (~2 lines): prepare, cut, look up
+        raise NotImplementedError("TODO encode-words")
+        # END TODO encode-words
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of the ids: their tokens in `self.vocab`, put together so that as much as possible is restored.
+
+        Pieces that hold their blanks (`self.pieces_hold_blanks`) need nothing between them; of the others we know that
+        there was some whitespace, and put one blank.   Raises ValueError for an id outside 0 .. len(self.vocab) - 1
+        """
+        # TODO decode-words (~6 lines): check every id, look it up, join
+        raise NotImplementedError("TODO decode-words")
+        # END TODO decode-words
+
+
+class WhitespaceTokenizer(WordTokenizer):
+    """Words as they stand between blanks. Loses which blanks there were, and every word it has not seen."""
+
+    pieces, pieces_hold_blanks = staticmethod(whitespace_pieces), False
+
+
+class RegexTokenizer(WordTokenizer):
+    """GPT-2's pieces. Keeps every blank, but still loses every piece it has not seen."""
+
+    pieces, pieces_hold_blanks = staticmethod(gpt2_pieces), True
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The tokenizer that knows everything
+# ---------------------------------------------------------------------------------------------------------------------
+class ByteLevelTokenizer:
+    """One id per byte of the text's UTF-8: 256 ids, no training, nothing unknown."""
+
+    vocab_size = 256
+
+    def __init__(self, form: str | None = None):
+        self.form = form
+
+    def encode(self, text: str) -> list[int]:
+        """The UTF-8 bytes of the text, prepared with `self.form`, as ints in 0..255: 1 to 4 per character."""
+        # TODO encode-bytes (~2 lines): prepare, then one id per byte
+        raise NotImplementedError("TODO encode-bytes")
+        # END TODO encode-bytes
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of the bytes `ids`. A model may write any bytes at all: what is not UTF-8 becomes U+FFFD (�).
+
+        Raises ValueError for an id outside 0..255.
+        """
+        # TODO decode-bytes (~2 lines): ids to bytes to text, and never an exception for what a model may write
+        raise NotImplementedError("TODO decode-bytes")
+        # END TODO decode-bytes
+
+    def stream(self, ids: Iterable[int]) -> Iterator[str]:
+        """Decode while a model still writes: yields each character as soon as its last byte is known, never half of one.
+
+        Reads `ids` one at a time, yields no empty strings, and joined gives `decode(ids)`: a character cut off by the
+        end becomes U+FFFD, bytes that cannot be UTF-8 likewise.   Raises ValueError for an id outside 0..255
+        """
+        # TODO stream-bytes (~6 lines): a decoder with a memory takes one byte at a time; at the end ask it what is left
+        raise NotImplementedError("TODO stream-bytes")
+        # END TODO stream-bytes
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The report
+# ---------------------------------------------------------------------------------------------------------------------
+def main(argv: list[str] | None = None) -> None:
+    def more_flags(parser):
+        parser.add_argument("--show", default=SENTENCE, metavar="TEXT", help="the sentence to show in colour")
+        parser.add_argument("--form", choices=FORMS[1:], help="normalise all text to this Unicode form first")
+
+    args = run.arguments(__doc__, PRESETS, argv, data="python-docs", extra=more_flags)
+    from labkit.reference.tokenization_from_scratch import tokenizer_report as report  # the file beside this one
+
+    texts = [document.text for document in run.load_data(args).documents]
+    random.Random(args.seed).shuffle(texts)
+    texts = texts[: args.documents]
+    held_out, train = texts[: len(texts) // 10], texts[len(texts) // 10 :]  # the tokenizers never see held_out
+    tokenizers = {
+        "whitespace": WhitespaceTokenizer.train(train, args.min_freq, form=args.form),
+        "regex": RegexTokenizer.train(train, args.min_freq, form=args.form),
+        "bytes": ByteLevelTokenizer(args.form),
+    }
+    gpt2, left_out = report.gpt2_tokenizer()
+    peers = tokenizers | ({"gpt2": gpt2} if gpt2 else {})
+    report.show(args.show, peers, UNK)
+
+    print(f"On {len(held_out):,} documents that no tokenizer was trained on:\n")
+    results = {name: report.measure(t, held_out, args.repeats) for name, t in run.progress(peers.items(), "encoding")}
+    headers = ["tokenizer", "vocabulary", "chars/token", "unknown %", "exact %", "MB/s"]
+    print(run.table(headers, [[name, *row.values()] for name, row in results.items()]))
+    if left_out:
+        print(left_out)
+
+    # The same with every word kept, however rare: what would a larger vocabulary buy?
+    curves = {}
+    for name, kind in {"whitespace": WhitespaceTokenizer, "regex": RegexTokenizer}.items():
+        full = kind.train(train, min_freq=1, form=args.form)
+        curves[name] = {"training text": report.coverage(full, train), "new text": report.coverage(full, held_out)}
+        results[name] |= {"distinct_pieces": full.vocab_size - 1, "best_coverage_percent": curves[name]["new text"][-1]}
+    fig, ax = run.figure(width=7, height=4.2)
+    report.draw_coverage(ax, curves)
+    run.save_figure(args, fig, "coverage.png")
+    run.save_results(args, results)
+
+
+if __name__ == "__main__":
+    run.main(main)
