@@ -70,9 +70,15 @@ class Corpus:
 
 
 def record_document(record: dict, index: int) -> Document:
-    """The text of a record: its `text` field if it has one, otherwise all its strings, one per line."""
+    """The text of a record: its `text` field if it has one, else all its strings, one per line, else its JSON."""
     titles = (str(record[key]) for key in ("title", "_id", "id") if record.get(key) not in (None, ""))
     text = record.get("text")
     if not isinstance(text, str):
-        text = "\n".join(value for value in record.values() if isinstance(value, str))
+        text = "\n".join(value for value in record.values() if isinstance(value, str)) or as_json(record)
     return Document(next(titles, str(index)), text)
+
+
+def as_json(record: dict) -> str:
+    import json
+
+    return json.dumps(record, ensure_ascii=False)

@@ -16,7 +16,7 @@ from labkit.data.errors import ChecksumError, DataUnavailable
 
 ATTEMPTS = 3  # a connection that breaks is taken up again where it broke
 TIMEOUT = 30.0  # seconds without a byte
-CHUNK = 1 << 16  # bytes
+PAUSE = 0.3  # seconds before the second attempt, twice that before the third
 
 _verified: set[tuple] = set()  # files whose checksum this process has already found right
 
@@ -171,7 +171,7 @@ def fetch_and_check(copy: Copy, part: Path, name: str) -> None:
             part.unlink()
             if not resumed:
                 raise ChecksumError(f"{copy.url} is another file: expected sha256 {copy.sha256}, got {actual}")
-        time.sleep(0.3 * attempt)
+        time.sleep(PAUSE * (attempt + 1))
     raise NotServed(f"{copy.url} could not be completed in {ATTEMPTS} attempts")
 
 
@@ -193,7 +193,7 @@ def fetch(copy: Copy, part: Path, name: str) -> None:
         if response.headers.get("Content-Range", "").partition("/")[0] != f"bytes {have}-{copy.bytes - 1}":
             have = 0  # the server sends the whole file
         with part.open("ab" if have else "wb") as file, progress_bar(name, have, copy.bytes) as advance:
-            for chunk in response.iter_raw(CHUNK):
+            for chunk in response.iter_raw():
                 have += len(chunk)
                 if have > copy.bytes:
                     break

@@ -47,6 +47,15 @@ def _environment() -> dict[str, str]:
     }
 
 
+def checked(answer: Any) -> dict:
+    """An answer with the fields of one; anything else is malformed."""
+    if isinstance(answer, wire.Opaque):
+        raise Failure(Verdict.MALFORMED, f"the value could not be sent: {answer.why}")
+    if type(answer) is not dict or "value" not in answer:
+        raise Failure(Verdict.MALFORMED, "the answer could not be read: it is not one of ours")
+    return answer
+
+
 # ---------------------------------------------------------------- fork: one child per check
 
 
@@ -150,7 +159,7 @@ class Worker:
                     except OSError:
                         raise self._died() from None
         finally:
-            self.selector.unregister(self.socket)
+            self._unregister()
 
     def receive(self, deadline: float) -> Any:
         """The answer to the last request. Raises Failure with the verdict when there is none."""
@@ -174,10 +183,12 @@ class Worker:
         except wire.WireError as error:
             raise Failure(Verdict.MALFORMED, f"the answer could not be read: {error}") from None
         finally:
+            self._unregister()
+        return checked(answer)
+
+    def _unregister(self) -> None:
+        if self.status is None:  # else closing has done it
             self.selector.unregister(self.socket)
-        if type(answer) is not dict or "value" not in answer:
-            raise Failure(Verdict.MALFORMED, "the answer could not be read: it is not one of ours")
-        return answer
 
     def _pending(self) -> bool:
         try:
@@ -287,9 +298,7 @@ class SpawnedWorker:
                 raise
             self.template.close()
             raise Failure(Verdict.ERROR, "the process ended before it answered") from None
-        if type(answer) is not dict or "value" not in answer:
-            raise Failure(Verdict.MALFORMED, "the answer could not be read: it is not one of ours")
-        return answer
+        return checked(answer)
 
     def _within(self, deadline: float, action) -> Any:
         box: list = []

@@ -106,6 +106,8 @@ class _Encoder:
         if isinstance(value, Record):
             pairs = [[name, self.tree(item, depth + 1)] for name, item in value.fields]
             return {"k": "record", "type": value.type, "v": pairs}
+        if isinstance(value, Opaque):
+            return {"k": "opaque", "type": value.type, "why": value.why}
         if isinstance(value, Raised):
             return {"k": "raised", **dataclasses.asdict(value)}
         if (tree := self._array(value)) is not None:

@@ -128,12 +128,10 @@ def draw_coverage(ax, curves: dict[str, dict[str, list[float]]]) -> None:
     for colour, (name, of_text) in zip(("C0", "C1"), curves.items()):
         for (text, curve), style in zip(of_text.items(), ("--", "-")):
             ax.plot(range(1, len(curve) + 1), curve, style, color=colour, label=f"{name}, {text}")
-        end = len(curve), curve[-1]  # of the new text, which is drawn last
-        ax.annotate(f"{curve[-1]:.1f} %", end, xytext=(6, -4), textcoords="offset points", color=colour)
-    ax.plot([256], [100], "o", color="C2", clip_on=False)
-    ax.annotate("256 bytes: 100 %", (256, 100), xytext=(-8, -4), textcoords="offset points", ha="right", color="C2")
-    ax.set(xscale="log", ylim=(0, 100), xlabel="vocabulary size", ylabel="% of pieces covered")
-    ax.set_xlim(1, 2.2 * max(len(curve) for of_text in curves.values() for curve in of_text.values()))
+    ax.plot([256], [100], "o", color="C2", label="bytes, any text")
+    longest = max(len(curve) for of_text in curves.values() for curve in of_text.values())
+    ax.set(xscale="log", xlim=(1, 1.3 * longest), ylim=(0, 104))
+    ax.set(xlabel="vocabulary size (log scale)", ylabel="% of the text's pieces covered")
     ax.xaxis.set_major_formatter(lambda size, _: f"{size:,.0f}")
     ax.set_title("Words never cover all of a new text; 256 bytes do")
     ax.legend(loc="lower right")

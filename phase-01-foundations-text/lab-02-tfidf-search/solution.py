@@ -125,15 +125,15 @@ def count_matrix(token_lists: Sequence[Sequence[str]], vocabulary: dict[str, int
     and never twice in a row, float64 counts.
     """
     # >>> count-matrix (~8 lines): list the (row, column) of every known token, then merge and count equal pairs
-    shape = (len(token_lists), len(vocabulary))
-    columns = [[vocabulary[t] for t in tokens if t in vocabulary] for tokens in token_lists]
-    lengths = [len(c) for c in columns]
-    flat = np.fromiter((c for row in columns for c in row), dtype=np.int64, count=sum(lengths))
-    keys = np.repeat(np.arange(shape[0]), lengths) * shape[1] + flat  # one number per (row, column), ordered as both
+    n_docs, n_terms = len(token_lists), len(vocabulary)
+    columns = np.fromiter((vocabulary.get(t, -1) for tokens in token_lists for t in tokens), dtype=np.int64)
+    rows = np.repeat(np.arange(n_docs), np.fromiter(map(len, token_lists), dtype=np.int64))
+    known = columns >= 0
+    keys = rows[known] * n_terms + columns[known]  # one number per pair: sorts by row, then by column
     keys, counts = np.unique(keys, return_counts=True)
-    rows, indices = np.divmod(keys, max(shape[1], 1))
-    indptr = np.searchsorted(rows, np.arange(shape[0] + 1))
-    return CSR(indptr, indices, counts.astype(np.float64), shape)
+    rows, columns = np.divmod(keys, n_terms)
+    indptr = np.searchsorted(rows, np.arange(n_docs + 1))
+    return CSR(indptr, columns, counts.astype(np.float64), (n_docs, n_terms))
     # <<< count-matrix
 
 

@@ -14,6 +14,15 @@ import numpy as np
 from labkit import run
 
 BANDINGS = [(32, 8), (16, 16), (64, 16)]  # (bands, rows); bits = bands * rows
+LABELS = {
+    "cosine": "cosine",
+    "jaccard": "Jaccard",
+    "euclidean": "Euclidean",
+    "manhattan": "Manhattan",
+    "dot": "dot",
+    "unit_dot": "dot, unit rows",
+    "unit_euclidean": "Euclidean, unit rows",
+}
 NEAR = 0.8  # documents of at least this cosine are what hashing should find
 
 
@@ -49,6 +58,8 @@ def choose_documents(texts, most: int, vocabulary_size: int, rng) -> tuple[list[
     counts = word_counts(documents, vocabulary)
     _, keep = np.unique(counts, axis=0, return_index=True)
     keep = rng.permutation(keep)
+    if len(keep) < 50:
+        raise SystemExit(f"this lab needs 50 documents of 40 to 2,000 words, the corpus has {len(keep)}: see --data")
     return [documents[i] for i in keep], vocabulary, counts[keep]
 
 
@@ -60,19 +71,19 @@ def scores_by_measure(lab, queries, counts) -> dict[str, np.ndarray]:
     unit_queries, unit_counts = lab.l2_normalize(queries), lab.l2_normalize(counts)
     return {
         "cosine": lab.cosine(queries, counts),
-        "Jaccard": lab.jaccard(queries, counts),
-        "Euclidean": -lab.euclidean(queries, counts),
-        "Manhattan": -lab.manhattan(queries, counts, block=1),
+        "jaccard": lab.jaccard(queries, counts),
+        "euclidean": -lab.euclidean(queries, counts),
+        "manhattan": -lab.manhattan(queries, counts, block=1),
         "dot": lab.dot(queries, counts),
-        "dot, unit rows": lab.dot(unit_queries, unit_counts),
-        "Euclidean, unit rows": -lab.euclidean(unit_queries, unit_counts),
+        "unit_dot": lab.dot(unit_queries, unit_counts),
+        "unit_euclidean": -lab.euclidean(unit_queries, unit_counts),
     }
 
 
 def document_search(lab, documents, vocabulary, counts, queries: int) -> tuple[dict, dict]:
     """Change only the length of a document and search for it; then see how long the nearest *other* document is.
 
-    Returns per measure the share of queries whose own document comes first, and the word counts for the figure.
+    Returns per measure the percentage of queries whose own document comes first, and the word counts for the figure.
     """
     own = np.arange(queries)
     lengths = np.array([len(words) for words in documents])
@@ -81,16 +92,16 @@ def document_search(lab, documents, vocabulary, counts, queries: int) -> tuple[d
         "four_times": [words * 4 for words in documents[:queries]],
         "quarter": [words[::4] for words in documents[:queries]],
     }
-    rows: dict = {}
+    rows: dict = {measure: {} for measure in LABELS}
+    neighbours = {}
     for variant, texts in run.progress(variants.items(), "searching", total=len(variants)):
         for measure, scores in scores_by_measure(lab, word_counts(texts, vocabulary), counts).items():
-            rows.setdefault(measure, {})[variant] = float(np.mean(scores.argmax(axis=1) == own))
-    neighbours = {}
-    for measure, scores in scores_by_measure(lab, counts[:queries], counts).items():
-        scores[own, own] = -np.inf
-        nearest = scores.argmax(axis=1)
-        rows[measure]["neighbour_words"] = float(np.median(lengths[nearest]))
-        rows[measure]["different_neighbours"] = len(set(nearest.tolist()))
+            rows[measure][variant] = percent(scores.argmax(axis=1) == own)
+            if variant == "whole":
+                scores[own, own] = -np.inf  # now the nearest other document
+                neighbours[measure] = scores.argmax(axis=1)
+    for measure, nearest in neighbours.items():
+        rows[measure] |= {"words": np.median(lengths[nearest]), "distinct": len(np.unique(nearest))}
         neighbours[measure] = lengths[nearest]
     return rows, {"queries": lengths[:queries], "neighbours": neighbours}
 
@@ -156,8 +167,12 @@ def collisions(lab, bits: int, repeats: int, rng) -> dict:
     return {"angles": angles, "measured": measured, "z": z, "rates": rates}
 
 
+def percent(shares) -> float | None:
+    return 100 * float(np.mean(shares)) if len(shares) else None
+
+
 def document_hashing(lab, counts, rng) -> dict[str, dict]:
-    """Banding on real documents: the share of near pairs found, the share of all pairs looked at, and the theory."""
+    """Banding on real documents, in percent: near pairs found and all pairs examined, with the theory of both."""
     i, j = np.triu_indices(len(counts), k=1)
     similarity = lab.cosine(counts, counts)[i, j]  # the slow way, to know the truth
     near = similarity >= NEAR
@@ -169,10 +184,10 @@ def document_hashing(lab, counts, rng) -> dict[str, dict]:
         found, expected = is_candidate[i, j], lab.candidate_probability(similarity, bands, rows)
         results[f"{bands}x{rows}"] = {
             "near_pairs": int(near.sum()),
-            "found": float(found[near].mean()),
-            "found_theory": float(expected[near].mean()),
-            "examined": float(found.mean()),
-            "examined_theory": float(expected.mean()),
+            "found": percent(found[near]),
+            "found_theory": percent(expected[near]),
+            "examined": percent(found),
+            "examined_theory": percent(expected),
         }
     return results
 
@@ -181,8 +196,8 @@ def document_hashing(lab, counts, rng) -> dict[str, dict]:
 
 
 def print_search(rows: dict) -> None:
-    headers = ["measure", "itself", "4 times", "quarter", "words", "distinct"]
-    print(run.table(headers, [[measure, *row.values()] for measure, row in rows.items()]))
+    headers = ["measure", "whole %", "4 times %", "quarter %", "words", "distinct"]
+    print(run.table(headers, [[LABELS[measure], *row.values()] for measure, row in rows.items()]))
 
 
 def print_cancellation(errors: dict) -> None:
@@ -196,7 +211,7 @@ def print_contrast(contrasts: dict) -> None:
 
 def print_hashing(results: dict) -> None:
     rows = [[*map(int, name.split("x")), *list(row.values())[1:]] for name, row in results.items()]
-    print(run.table(["bands", "bits each", "found", "theory", "examined", "theory"], rows))
+    print(run.table(["bands", "bits each", "found %", "theory", "examined %", "theory"], rows))
 
 
 # ---------------------------------------------------------------- figures
@@ -204,18 +219,19 @@ def print_hashing(results: dict) -> None:
 
 def plot_documents(args, rows: dict, lengths: dict) -> None:
     fig, (left, right) = run.figure(ncols=2, width=11, height=4.4)
-    measures = ["cosine", "Jaccard", "Euclidean", "Manhattan", "dot"]
+    measures = list(LABELS)[:5]
+    names = [LABELS[measure] for measure in measures]
     labels = {"whole": "the document itself", "four_times": "its text four times", "quarter": "every fourth word"}
     for k, (variant, label) in enumerate(labels.items()):
-        shares = [100 * rows[measure][variant] for measure in measures]
+        shares = [rows[measure][variant] for measure in measures]
         left.bar(np.arange(len(measures)) + 0.27 * (k - 1), shares, width=0.25, label=label)
     left.set(title="Is a document its own best match?", ylabel="% of queries", ylim=(0, 128), yticks=range(0, 101, 20))
-    left.set_xticks(range(len(measures)), measures)
+    left.set_xticks(range(len(measures)), names)
     left.grid(axis="x", visible=False)
     left.legend(title="query", loc="upper right", ncols=3, columnspacing=1, handlelength=1, fontsize=9)
     boxes = [lengths["queries"], *(lengths["neighbours"][measure] for measure in measures)]
     right.boxplot(boxes, whis=(5, 95), showfliers=False, widths=0.55, medianprops={"color": "#D55E00", "linewidth": 2})
-    right.set_xticks(range(1, len(boxes) + 1), ["queries", *measures])
+    right.set_xticks(range(1, len(boxes) + 1), ["queries", *names])
     right.set(yscale="log", title="How long is the nearest other document?", ylabel="words")
     right.grid(axis="x", visible=False)
     run.save_figure(args, fig, "documents.png")

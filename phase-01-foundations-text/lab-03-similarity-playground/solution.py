@@ -191,7 +191,7 @@ def banded_candidates(bits, bands: int) -> set[tuple[int, int]]:
 # ---------------------------------------------------------------- the playground
 
 PRESETS = {
-    "smoke": {"documents": 200, "vocabulary": 500, "queries": 40, "points": 200, "bits": 1024, "repeats": 10},
+    "smoke": {"documents": 200, "vocabulary": 500, "queries": 40, "points": 100, "bits": 1024, "repeats": 5},
     "cpu": {"documents": 2000, "vocabulary": 3000, "queries": 200, "points": 1000, "bits": 16_384, "repeats": 300},
     "full": {"documents": 7000, "vocabulary": 8000, "queries": 500, "points": 2000, "bits": 65_536, "repeats": 2000},
 }
@@ -209,7 +209,7 @@ def main(argv: list[str] | None = None) -> None:
     documents, vocabulary, counts = playground.choose_documents(texts, args.documents, args.vocabulary, rng)
 
     print(f"Searching {len(documents):,} documents, as counts of {len(vocabulary):,} words, for themselves")
-    search, lengths = playground.document_search(lab, documents, vocabulary, counts, args.queries)
+    search, lengths = playground.document_search(lab, documents, vocabulary, counts, min(args.queries, len(documents)))
     playground.print_search(search)
 
     print("\nMedian error of the distance between points exactly 1 apart, `shift` away from the origin")

@@ -187,6 +187,12 @@ def test_record_without_text_field_gives_all_its_strings(tmp_path):
     assert corpus.documents == [Document("0", "Why?\nSo.")]
 
 
+def test_record_without_any_string_gives_its_json(tmp_path):
+    assert (
+        data.load(write(tmp_path / "a.jsonl", '{"id":3,"ids":[1,2]}')).documents[0].text == '{"id": 3, "ids": [1, 2]}'
+    )
+
+
 def test_record_longer_than_the_csv_modules_default(tmp_path):
     corpus = data.load(write(tmp_path / "a.csv", "text\n" + "x" * 200_000 + "\n"))
     assert len(corpus.text) == 200_000

@@ -230,7 +230,7 @@ def test_agreement_follows_the_angle(grade, rng):
     x, away = np.linalg.qr(rng.standard_normal((16, 2)))[0].T
     vectors = np.vstack([x, np.cos(angles)[:, None] * x + np.sin(angles)[:, None] * away])
     vectors *= np.array([[1.0], [0.01], [100.0], [1.0], [7.0], [0.3]])
-    planes = rng.standard_normal((20_000, 16))
+    planes = rng.standard_normal((5000, 16))
     bits = grade("signatures", vectors, planes)
     share, theory = (bits[:1] == bits[1:]).mean(axis=1), 1 - angles / np.pi
     z = np.abs(share - theory) / np.sqrt(theory * (1 - theory) / len(planes))

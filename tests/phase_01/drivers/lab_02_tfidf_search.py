@@ -162,10 +162,11 @@ def best_without_sorting_everything(lab, scores, k):
 # ---------------------------------------------------------------- the whole engine
 
 
-def search_texts(lab, texts, queries, ranking, sublinear, k):
+def search_texts(lab, texts, queries, how, k):
     """Index the texts and ask every query: a list of (documents, scores)."""
     tokens = [lab.tokenize(text) for text in texts]
     vocabulary = lab.build_vocabulary(tokens)
+    ranking, sublinear = how
     index = lab.build_index(lab.count_matrix(tokens, vocabulary), vocabulary, ranking, sublinear)
     hits = [lab.search(index, query, k) for query in queries]
     return [(_positions(documents), scores) for documents, scores in hits]

@@ -61,6 +61,7 @@ def deep_order_report(lab, depth):
 
 
 def report(lab, root):
+    """Six findings about the order of root's graph, each as (what, how many or whether)."""
     needed, stack = {id(root)}, [root]
     while stack:
         for parent in stack.pop().parents:
@@ -74,14 +75,14 @@ def report(lab, root):
         twice += id(node) in place
         early += any(id(parent) not in place for parent in node.parents)
         place[id(node)] = True
-    return {
-        "listed": len(order),
-        "missing": len(needed - set(place)),
-        "not in the graph": len(set(place) - needed),
-        "listed again": twice,
-        "listed before a parent": early,
-        "root is last": bool(order) and order[-1] is root,
-    }
+    return [
+        ("listed", len(order)),
+        ("missing", len(needed - set(place))),
+        ("not in the graph", len(set(place) - needed)),
+        ("listed again", twice),
+        ("listed before a parent", early),
+        ("root is last", bool(order) and order[-1] is root),
+    ]
 
 
 # ---------------------------------------------------------------- regression
@@ -188,17 +189,20 @@ def regression_three_ways(lab, x, y, lr, steps):
     return by_hand, by_autograd, torch.cat([model.weight.detach()[:, 0], model.bias.detach()])
 
 
-def train_network(lab, x, y, parameters, orders, batch_size):
-    """The network's loss before each step, trained with the lab's own batches, gradient and AdamW."""
+def train_network(lab, x, y, parameters, orders, rule):
+    """The network's loss before each step, trained with the lab's own batches, gradient and update rule."""
     network, losses = lab.MLP(*parameters), []
-    state = [(torch.zeros_like(p), torch.zeros_like(p)) for p in network]
+    state = [[torch.zeros_like(p)] * (2 if rule == "adamw" else 1) for p in network]
     for order in orders:
-        for x_batch, y_batch in lab.minibatches(x, y, order, batch_size):
+        for x_batch, y_batch in lab.minibatches(x, y, order, 10):
             loss, gradient = lab.mlp_gradient(x_batch, y_batch, network)
             losses.append(loss.item())
             updated = []
             for i, (p, grad) in enumerate(zip(network, gradient)):
-                p, *state[i] = lab.adamw_step(p, grad, *state[i], len(losses), lr=0.02)
+                if rule == "adamw":
+                    p, *state[i] = lab.adamw_step(p, grad, *state[i], len(losses), lr=0.02)
+                else:
+                    p, *state[i] = lab.sgd_step(p, grad, *state[i], lr=0.1, momentum=0.9)
                 updated.append(p)
             network = lab.MLP(*updated)
     return losses
