@@ -50,6 +50,7 @@ class Grade:
         self.lab, self.run, self.device, self.trivial = lab, run, device, trivial
         self.calls: list[Call] = []
         self.satisfied: set[str] | None = None
+        self.trivial_differs = False
         self.reference_seconds = 0.0
 
     def __call__(
@@ -73,7 +74,7 @@ class Grade:
         if raises is not None:
             return self._expect_raise(got, raises, match)
         if self.trivial is not None:
-            got = degenerate(self.trivial, wanted, wire.unpack(frame))
+            got = self._trivial(wanted, frame)
         if isinstance(got, Raised) and not isinstance(wanted, Raised):
             raise self._exception(got)
         self._note_trivial(wanted, inputs, rtol, atol)
@@ -99,9 +100,12 @@ class Grade:
         if isinstance(got, Raised):
             raise self._exception(got)
         self.satisfied = set()  # the check asserts something of its own
-        if self.trivial is not None:
-            got = degenerate(self.trivial, got, wire.unpack(frame))
-        return got
+        return got if self.trivial is None else self._trivial(got, frame)
+
+    def _trivial(self, right: Any, frame: bytes) -> Any:
+        made = degenerate(self.trivial, right, wire.unpack(frame))
+        self.trivial_differs = self.trivial_differs or compare.compare(made, right, 0.0, 0.0) is not None
+        return made
 
     def reference(self, target: str, frame: bytes) -> Any:
         """The reference's outcome, as it looks from the other side of the wire."""
@@ -166,10 +170,11 @@ def run_here(lab: Lab, module: Any, target: str, frame: bytes, device: str | Non
 
 def run_module_check(
     lab: Lab, check: Check, module: Any, rng: np.random.Generator, trivial: str | None = None
-) -> str | None:
+) -> tuple[str | None, bool]:
     """The message with which a check fails on a module of the repository's own, None when it passes.
 
-    With ``trivial`` the values it returns are replaced by trivial ones. Raises WeakDraw as a check does.
+    With ``trivial`` the values it returns are replaced by trivial ones; the second item says whether any of them
+    differs from the right one at all. Raises WeakDraw as a check does.
     """
 
     def run(target: str, inputs: tuple) -> Callable[[], dict]:
@@ -177,17 +182,18 @@ def run_module_check(
         return lambda: answer
 
     grade = Grade(lab, run, None, trivial)
+    message = None
     try:
         check.function(grade, rng)
     except (Failure, AssertionError) as failure:
-        return str(failure)
+        message = str(failure) or "it does not hold"
     except WeakDraw:
         raise
     except Exception as error:
-        return repr(error)
-    if grade.satisfied and not check.edge:
+        message = repr(error)
+    if message is None and grade.satisfied and not check.edge:
         raise WeakDraw
-    return None
+    return message, grade.trivial_differs
 
 
 # ---------------------------------------------------------------- the engine
@@ -429,7 +435,7 @@ def _same_failure(lab: Lab, check: Check, candidates: list, failure: Failure, rn
     for mistake in candidates:
         module = mistakes.mistaken_module(lab, mistake.name)
         try:
-            message = run_module_check(lab, check, module, rng())
+            message, _ = run_module_check(lab, check, module, rng())
         except WeakDraw:
             continue
         if message and _wordless(message.splitlines()[0]) == _wordless(failure.message):

@@ -95,7 +95,7 @@ def banded_candidates(bits, bands: int) -> set[tuple[int, int]]:
     Raises ValueError when H is not a multiple of bands.
     """
     ...
-PRESETS = {'smoke': {'documents': 200, 'vocabulary': 500, 'queries': 40, 'points': 100, 'bits': 1024, 'repeats': 5}, 'cpu': {'documents': 2000, 'vocabulary': 3000, 'queries': 200, 'points': 1000, 'bits': 16384, 'repeats': 300}, 'full': {'documents': 7000, 'vocabulary': 8000, 'queries': 500, 'points': 2000, 'bits': 65536, 'repeats': 2000}}
+PRESETS = {'smoke': {'documents': 200, 'vocabulary': 500, 'queries': 40, 'points': 100, 'bits': 1024, 'repeats': 5}, 'cpu': {'documents': 2000, 'vocabulary': 3000, 'queries': 200, 'points': 1000, 'bits': 16384, 'repeats': 300}, 'full': {'documents': 4000, 'vocabulary': 6000, 'queries': 400, 'points': 2000, 'bits': 65536, 'repeats': 1000}}
 DIMENSIONS = [2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048]
 
 def main(argv: list[str] | None=None) -> None:

@@ -1,4 +1,4 @@
-# labkit: lab 1.1, skeleton 73b0019c433c. Fill the TODOs; then: labkit check 1.1
+# labkit: lab 1.1, skeleton 23adbaad214f. Fill the TODOs; then: labkit check 1.1
 """Three tokenizers - words, GPT-2's pieces, bytes - and what each one costs on real text.
 
 python solution.py --preset smoke                         a first look, in seconds
@@ -207,7 +207,7 @@ def main(argv: list[str] | None = None) -> None:
     args = run.arguments(__doc__, PRESETS, argv, data="python-docs", extra=more_flags)
     from labkit.reference.tokenization_from_scratch import tokenizer_report as report  # the file beside this one
 
-    texts = [document.text for document in run.load_data(args).documents]
+    texts = [d.text for d in run.load_data(args).documents if not LONE_SURROGATE.search(d.text)]
     random.Random(args.seed).shuffle(texts)
     texts = texts[: args.documents]
     held_out, train = texts[: len(texts) // 10], texts[len(texts) // 10 :]  # the tokenizers never see held_out

@@ -18,7 +18,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from labkit import run
 
 CLASSES = 3
-OPTIMISERS = {"SGD": {"lr": 0.1}, "SGD, momentum 0.9": {"lr": 0.1, "momentum": 0.9}, "AdamW": {"lr": 0.02}}
+OPTIMISERS = {"sgd": {"lr": 0.1}, "momentum": {"lr": 0.1, "momentum": 0.9}, "adamw": {"lr": 0.02}}
+NAMES = {"sgd": "SGD", "momentum": "SGD, momentum 0.9", "adamw": "AdamW"}
 
 
 def show(args: Any, lab: SimpleNamespace) -> None:
@@ -117,8 +118,8 @@ def regression(lab: SimpleNamespace, lr: float = 0.2, steps: int = 300) -> dict[
     lab.train(model, [(x, y)], torch.optim.SGD(model.parameters(), lr), steps)
     answers["nn.Module, torch.optim"] = (model.weight.detach()[:, 0], model.bias.detach()[0])
     errors = {name: max(worst(w, w_best), worst(b, b_best)) for name, (w, b) in answers.items()}
-    print(run.table([f"linear regression, {steps} steps", "off the closed form"],
-                    [(name, f"{error:.1e}") for name, error in errors.items()]), end="\n\n")  # fmt: skip
+    rows = [(name, f"{error:.1e}") for name, error in errors.items()]
+    print(run.table([f"linear regression, {steps} steps", "off the closed form"], rows), end="\n\n")
     return {"steps": steps, **dict(zip(["hand", "autograd", "module"], errors.values()))}
 
 
@@ -130,7 +131,7 @@ def agreement(lab: SimpleNamespace, steps: int = 100) -> dict[str, float]:
     nn.functional.cross_entropy(torch.tanh(x @ twin[0] + twin[1]) @ twin[2] + twin[3], y).backward()
     found = {"mlp_gradient": max(worst(g, p.grad) for g, p in zip(lab.mlp_gradient(x, y, mlp)[1], twin))}
     for name, settings in OPTIMISERS.items():
-        kind = torch.optim.AdamW if name == "AdamW" else torch.optim.SGD
+        kind = torch.optim.AdamW if name == "adamw" else torch.optim.SGD
         theirs = nn.Parameter(mlp.w1.clone())
         optimiser, ours = kind([theirs], **settings, weight_decay=0.1), Updates(lab, name, weight_decay=0.1)
         p = mlp.w1
@@ -138,9 +139,10 @@ def agreement(lab: SimpleNamespace, steps: int = 100) -> dict[str, float]:
             theirs.grad = torch.randn_like(p)
             (p,) = ours.step([p], [theirs.grad])
             optimiser.step()
-        found[name.split()[-1] if "0.9" not in name else "momentum"] = worst(p, theirs)
-    names = ["mlp_gradient: autograd", *(f"{name}: torch.optim, {steps} steps" for name in OPTIMISERS)]
-    print(run.table(["ours against", "worst"], [(n, f"{e:.1e}") for n, e in zip(names, found.values())]), end="\n\n")
+        found[name] = worst(p, theirs)
+    against = ["network gradient", *(f"{name}, {steps} steps" for name in NAMES.values())]
+    rows = [(name, f"{error:.1e}") for name, error in zip(against, found.values())]
+    print(run.table(["ours and torch's", "worst difference"], rows), end="\n\n")
     return found
 
 
@@ -152,7 +154,7 @@ class Updates:
     """The lab's own update rule with the state that `torch.optim` would keep, for a list of parameters."""
 
     def __init__(self, lab: SimpleNamespace, name: str, **extra: float) -> None:
-        self.lab, self.adam, self.settings = lab, name == "AdamW", OPTIMISERS[name] | extra
+        self.lab, self.adam, self.settings = lab, name == "adamw", OPTIMISERS[name] | extra
         self.count, self.state = 0, []
 
     def step(self, parameters: list[Tensor], gradients: list[Tensor]) -> list[Tensor]:
@@ -216,18 +218,16 @@ def spiral_curves(args: Any, lab: SimpleNamespace) -> tuple[dict[str, list[float
     accuracy = {}
     for name in OPTIMISERS:
         mlp, updates = start, Updates(lab, name)
-        for _ in run.progress(range(args.epochs), name):
+        for _ in run.progress(range(args.epochs), NAMES[name]):
             curves[name].append(lab.forward(x, y, mlp)[0].item())
             for batch in lab.minibatches(x, y, torch.randperm(len(x)), 32):
                 _, gradient = lab.mlp_gradient(*batch, mlp)
                 mlp = lab.MLP(*updates.step(mlp, gradient))
         curves[name].append(lab.forward(x, y, mlp)[0].item())
         accuracy[name] = (lab.forward(test_x, test_y, mlp)[2].argmax(-1) == test_y).double().mean().item()
-    rows = [(name, curves[name][-1], f"{100 * accuracy[name]:.1f} %") for name in OPTIMISERS]
+    found = {name: {"loss": curves[name][-1], "accuracy": 100 * accuracy[name]} for name in OPTIMISERS}
+    rows = [(NAMES[name], row["loss"], f"{row['accuracy']:.1f} %") for name, row in found.items()]
     print(run.table([f"spirals, {args.epochs} epochs", "loss", "held out"], rows), end="\n\n")
-    found = {}
-    for key, name in zip(["sgd", "momentum", "adamw"], OPTIMISERS):
-        found[key] = {"loss": curves[name][-1], "accuracy": 100 * accuracy[name]}
     return curves, found
 
 
@@ -237,14 +237,14 @@ def plot_curves(args: Any, line: dict[str, list[float]], spiral: dict[str, list[
         left.semilogy([max(loss, 1e-16) for loss in curve], label=name)
     left.set(xlabel="epoch", ylabel="loss above the minimum", title="Linear regression")
     for name, curve in spiral.items():
-        right.semilogy(curve, label=name)
+        right.semilogy(curve, label=NAMES[name])
     right.set(xlabel="epoch", ylabel="cross-entropy", title="Three spirals, gradient by hand")
     for ax in (left, right):
         ax.legend()
     run.save_figure(args, fig, "loss_curves.png")
 
 
-def step_times(args: Any, batch_sizes: tuple[int, ...] = (1, 16, 256, 4096)) -> dict[str, Any]:
+def step_times(args: Any, batch_sizes: tuple[int, ...] = (1, 4, 16, 64, 256, 1024, 4096)) -> dict[str, Any]:
     """One training step (forward, backward, AdamW) of a 256-1024-10 network, per device and batch size."""
     devices = ["cpu"] if args.device == "cpu" else ["cpu", args.device]
     times: dict[str, dict[str, float]] = {}
@@ -252,12 +252,12 @@ def step_times(args: Any, batch_sizes: tuple[int, ...] = (1, 16, 256, 4096)) -> 
         times[device] = {}
         for size in run.progress(batch_sizes, f"step times, {device}"):
             step = training_step(device, size)
-            laps = sorted(milliseconds(step) for _ in range(args.repeats + 3))[: args.repeats]  # warm-up drops out
-            times[device][str(size)] = laps[len(laps) // 2]
+            times[device][str(size)] = min(
+                milliseconds(step) for _ in range(args.repeats + 2)
+            )  # the first ones warm up
     headers = ["batch", *(f"{device} ms/step" for device in devices), f"{devices[-1]} µs/row"]
-    rows = [(size, *(times[d][str(size)] for d in devices), 1e3 * times[devices[-1]][str(size)] / size)
-            for size in batch_sizes]  # fmt: skip
-    print(run.table(headers, rows))
+    rows = [[size, *(times[device][str(size)] for device in devices)] for size in batch_sizes]
+    print(run.table(headers, [[*row, 1e3 * row[-1] / row[0]] for row in rows]))
     plot_times(args, batch_sizes, times)
     return times
 
@@ -273,15 +273,10 @@ def training_step(device: str, size: int) -> Callable[[], None]:
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        wait_for(device)
+        if device != "cpu":  # a GPU only queues the work: without this the clock stops before the step is done
+            getattr(torch, device).synchronize()
 
     return step
-
-
-def wait_for(device: str) -> None:
-    """A GPU only queues work when it is called: without this the clock stops before the work is done."""
-    if device != "cpu":
-        getattr(torch, device).synchronize()
 
 
 def milliseconds(function: Callable[[], Any]) -> float:
@@ -291,11 +286,12 @@ def milliseconds(function: Callable[[], Any]) -> float:
 
 
 def plot_times(args: Any, batch_sizes: tuple[int, ...], times: dict[str, dict[str, float]]) -> None:
-    fig, ax = run.figure(width=6, height=3.8)
+    fig, ax = run.figure(width=7, height=3.8)
     for device, by_size in times.items():
-        ax.loglog(batch_sizes, list(by_size.values()), "o-", base=10, label=device)
+        ax.loglog(batch_sizes, [1e3 * ms / int(size) for size, ms in by_size.items()], "o-", label=device)
     ax.set_xticks(batch_sizes, [f"{size:,}" for size in batch_sizes])
+    ax.yaxis.set_major_formatter("{x:,g}")
     ax.minorticks_off()
-    ax.set(xlabel="rows in the batch", ylabel="ms per training step", title="One step, by batch size")
+    ax.set(xlabel="rows in the batch", ylabel="µs per row", title="A training step, shared among its rows")
     ax.legend()
     run.save_figure(args, fig, "step_time.png")

@@ -1,4 +1,7 @@
-"""A web server that misbehaves as told, and a data set on it: for the tests of labkit.data's downloads."""
+"""A web server that misbehaves as told, and a data set on it: for the tests of labkit.data's downloads.
+
+The test modules import it and name it in `pytest_plugins`, hence PYTEST_DONT_REWRITE (it asserts nothing).
+"""
 
 import hashlib
 import os

@@ -169,7 +169,7 @@ def test_cache_that_cannot_be_written(define, data_cache):
 def test_cache_folder_follows_the_environment(monkeypatch, tmp_path):
     from labkit.data.cache import cache_folder
 
-    monkeypatch.delenv("LABKIT_CACHE")
+    monkeypatch.delenv("LABKIT_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache_folder() == tmp_path / "labkit"
     monkeypatch.delenv("XDG_CACHE_HOME")

@@ -94,8 +94,9 @@ def test_masked_mean_is_numpys(seed, b, t, d):
 
 
 @few
-@given(SEEDS, SIZES, SIZES, SIZES, SIZES, SIZES)
-def test_contractions_are_the_sums_they_spell(seed, b, t, s, h, k):
+@given(SEEDS, st.tuples(*[SIZES] * 5))
+def test_contractions_are_the_sums_they_spell(seed, sizes):
+    b, t, s, h, k = sizes
     q, key, v = normal(seed, (b, t, h, k), (b, s, h, k), (b, s, h, k))
     scores, mixture = lab.score_and_mix(q, key, v)
     for i, j in np.ndindex(b, h):
@@ -252,10 +253,11 @@ def test_sgd_is_torchs(seed, lr, momentum, weight_decay):
 
 
 @few
-@given(SEEDS, RATES, SHARES, SHARES, SHARES, st.sampled_from([1e-8, 1e-3]), st.sampled_from([1.0, 1e-8]))
-def test_adamw_is_torchs(seed, lr, beta1, beta2, weight_decay, eps, scale):
+@given(SEEDS, RATES, st.tuples(SHARES, SHARES), SHARES, st.sampled_from([(1e-8, 1.0), (1e-8, 1e-8), (1e-3, 1.0)]))
+def test_adamw_is_torchs(seed, lr, betas, weight_decay, eps_and_scale):
+    eps, scale = eps_and_scale
     start, grads = normal(seed, (3, 2), (12, 3, 2))
-    settings = {"lr": lr, "betas": (beta1, beta2), "eps": eps, "weight_decay": weight_decay}
+    settings = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
     expected = torch_path(torch.optim.AdamW, start, scale * grads, **settings)
     p, m, v = start, torch.zeros_like(start), torch.zeros_like(start)
     for step, (grad, wanted) in enumerate(zip(scale * grads, expected), 1):
