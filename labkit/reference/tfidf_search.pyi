@@ -75,7 +75,7 @@ def count_matrix(token_lists: Sequence[Sequence[str]], vocabulary: dict[str, int
     """Row i, column j: how often the token with id j occurs in token list i.
 
     Tokens that the vocabulary does not know are skipped; an empty token list gives an empty row.
-    -> CSR of shape (len(token_lists), len(vocabulary)), as its docstring promises: int64 positions, columns ascending
+    -> CSR of shape (len(token_lists), len(vocabulary)), as that class promises: int64 positions, columns ascending
     and never twice in a row, float64 counts.
     """
     ...

@@ -19,7 +19,7 @@ def prepare(text: str, form: str | None=None) -> str:
     """Text checked and, if a Unicode normal form is named, normalised: what every tokenizer does before it encodes.
 
     Normalising is a one-way street: "ﬁ" becomes "fi" under NFKC, and nothing can tell afterwards which one it was.
-    Raises TypeError when text is not a str, ValueError for an unknown form or half of a surrogate pair.  Unicode UAX #15
+    Raises TypeError when text is not a str, ValueError for an unknown form or a lone surrogate.      Unicode UAX #15
     """
     ...
 
@@ -116,7 +116,7 @@ class ByteLevelTokenizer:
         ...
 
     def stream(self, ids: Iterable[int]) -> Iterator[str]:
-        """Decode while a model still writes: yields each character as soon as its last byte is known, never half of one.
+        """Decode while a model still writes: each character as soon as its last byte is known, never half of one.
 
         Reads `ids` one at a time, yields no empty strings, and joined gives `decode(ids)`: a character cut off by the
         end becomes U+FFFD, bytes that cannot be UTF-8 likewise.   Raises ValueError for an id outside 0..255

@@ -1,4 +1,4 @@
-# labkit: lab 1.1, skeleton 23adbaad214f. Fill the TODOs; then: labkit check 1.1
+# labkit: lab 1.1, skeleton 66a3ee653ce5. Fill the TODOs; then: labkit check 1.1
 """Three tokenizers - words, GPT-2's pieces, bytes - and what each one costs on real text.
 
 python solution.py --preset smoke                         a first look, in seconds
@@ -35,7 +35,7 @@ def prepare(text: str, form: str | None = None) -> str:
     """Text checked and, if a Unicode normal form is named, normalised: what every tokenizer does before it encodes.
 
     Normalising is a one-way street: "ﬁ" becomes "fi" under NFKC, and nothing can tell afterwards which one it was.
-    Raises TypeError when text is not a str, ValueError for an unknown form or half of a surrogate pair.  Unicode UAX #15
+    Raises TypeError when text is not a str, ValueError for an unknown form or a lone surrogate.      Unicode UAX #15
     """
     if not isinstance(text, str):
         raise TypeError(f"text must be a str, got {type(text).__name__}")
@@ -112,8 +112,9 @@ class WordTokenizer:
     pieces_hold_blanks: bool  # True when the blanks between words are inside the pieces
 
     def __init__(self, vocab: Sequence[str], special_tokens: Sequence[str] = (UNK,), form: str | None = None):
-        if UNK not in special_tokens or list(vocab[: len(special_tokens)]) != list(special_tokens):
-            raise ValueError(f"vocab must start with special_tokens and these hold {UNK!r}, got {special_tokens}")
+        start = list(vocab[: len(special_tokens)])
+        if UNK not in start or start != list(special_tokens):
+            raise ValueError(f"vocab must start with special_tokens {special_tokens}, {UNK!r} among them; got {start}")
         self.vocab, self.special_tokens, self.form = list(vocab), tuple(special_tokens), form
         self.unk_id, self.vocab_size = self.vocab.index(UNK), len(self.vocab)
         # Ordinary text only: someone who *types* "<eos>" must not end the sequence.
@@ -186,7 +187,7 @@ class ByteLevelTokenizer:
         # END TODO decode-bytes
 
     def stream(self, ids: Iterable[int]) -> Iterator[str]:
-        """Decode while a model still writes: yields each character as soon as its last byte is known, never half of one.
+        """Decode while a model still writes: each character as soon as its last byte is known, never half of one.
 
         Reads `ids` one at a time, yields no empty strings, and joined gives `decode(ids)`: a character cut off by the
         end becomes U+FFFD, bytes that cannot be UTF-8 likewise.   Raises ValueError for an id outside 0..255

@@ -46,7 +46,7 @@ def gpt2_tokenizer() -> tuple[Gpt2Tokenizer | None, str]:
     try:
         return Gpt2Tokenizer(data.load("gpt2-vocab").text), ""
     except data.DataUnavailable:
-        return None, "GPT-2's row is left out: its merges (gpt2-vocab) are neither in a mirror nor to be had from the network."
+        return None, "GPT-2's row is left out: its merges (gpt2-vocab) are neither in a mirror nor on the network."
 
 
 def labels(tokenizer, text: str) -> list[str]:

@@ -1,4 +1,4 @@
-# labkit: lab 1.2, skeleton 434347c93d2d. Fill the TODOs; then: labkit check 1.2
+# labkit: lab 1.2, skeleton 081fe3c3a6bc. Fill the TODOs; then: labkit check 1.2
 """A search engine over technical documentation: sparse TF-IDF, cosine ranking, top-k and BM25, in NumPy alone.
 
 python solution.py "read a csv file" --top 5
@@ -89,7 +89,7 @@ def inverse_document_frequency(counts: CSR) -> np.ndarray:
     counts: (n_docs, V) CSR of counts  ->  (V,) float64. A column without any entry has df = 0.
     This is scikit-learn's smooth_idf=True: as if one more document held every word once.
     """
-    # TODO inverse-document-frequency (~3 lines): in how many documents does each column occur, then the formula
+    # TODO inverse-document-frequency (~3 lines): in how many documents does each word occur, and the formula
     raise NotImplementedError("TODO inverse-document-frequency")
     # END TODO inverse-document-frequency
 
@@ -117,10 +117,10 @@ def count_matrix(token_lists: Sequence[Sequence[str]], vocabulary: dict[str, int
     """Row i, column j: how often the token with id j occurs in token list i.
 
     Tokens that the vocabulary does not know are skipped; an empty token list gives an empty row.
-    -> CSR of shape (len(token_lists), len(vocabulary)), as its docstring promises: int64 positions, columns ascending
+    -> CSR of shape (len(token_lists), len(vocabulary)), as that class promises: int64 positions, columns ascending
     and never twice in a row, float64 counts.
     """
-    # TODO count-matrix (~8 lines): list the (row, column) of every known token, then merge and count equal pairs
+    # TODO count-matrix (~9 lines): count the known tokens of every document and lay the counts out row by row
     raise NotImplementedError("TODO count-matrix")
     # END TODO count-matrix
 
@@ -131,7 +131,7 @@ def transpose(matrix: CSR) -> CSR:
     matrix: (n_docs, V) CSR  ->  (V, n_docs) CSR: `indices` are now document numbers, ascending within each term.
     In a search engine this is the inverted index and its rows are the postings lists.
     """
-    # TODO transpose (~5 lines): reorder the entries by column, keep the rows in order, count where each column begins
+    # TODO transpose (~5 lines): the entries column by column, the rows ascending within each column
     raise NotImplementedError("TODO transpose")
     # END TODO transpose
 
@@ -143,7 +143,7 @@ def score(postings: CSR, query: CSR) -> np.ndarray:
     Reads the postings of the query's terms and no others. A query without entries scores 0 everywhere.
     Raises ValueError when postings and query differ in V.
     """
-    # TODO score (~7 lines): walk the query's terms, add each term's share to the documents in its postings list
+    # TODO score (~7 lines): what each term of the query adds to the documents in its postings list
     raise NotImplementedError("TODO score")
     # END TODO score
 
@@ -154,7 +154,7 @@ def top_k(scores: np.ndarray, k: int) -> np.ndarray:
     scores: (n_docs,) float64  ->  (at most k,) int64. Only scores above 0 count as found, so the result may be shorter
     than k, or empty. Sorts the chosen few, never all n_docs scores.    Raises ValueError when k < 1.
     """
-    # TODO top-k (~8 lines): find the k-th best score, keep what beats it, fill up with its ties, sort only those
+    # TODO top-k (~8 lines): the best of what was found, in one fixed order, without sorting everything
     raise NotImplementedError("TODO top-k")
     # END TODO top-k
 

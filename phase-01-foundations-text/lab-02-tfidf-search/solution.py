@@ -89,7 +89,7 @@ def inverse_document_frequency(counts: CSR) -> np.ndarray:
     counts: (n_docs, V) CSR of counts  ->  (V,) float64. A column without any entry has df = 0.
     This is scikit-learn's smooth_idf=True: as if one more document held every word once.
     """
-    # >>> inverse-document-frequency (~3 lines): in how many documents does each column occur, then the formula
+    # >>> inverse-document-frequency (~3 lines): in how many documents does each word occur, and the formula
     n_docs, n_terms = counts.shape
     df = np.bincount(counts.indices, minlength=n_terms)  # (V,) each document counts once: a column is once in a row
     return np.log((1 + n_docs) / (1 + df)) + 1.0
@@ -121,10 +121,10 @@ def count_matrix(token_lists: Sequence[Sequence[str]], vocabulary: dict[str, int
     """Row i, column j: how often the token with id j occurs in token list i.
 
     Tokens that the vocabulary does not know are skipped; an empty token list gives an empty row.
-    -> CSR of shape (len(token_lists), len(vocabulary)), as its docstring promises: int64 positions, columns ascending
+    -> CSR of shape (len(token_lists), len(vocabulary)), as that class promises: int64 positions, columns ascending
     and never twice in a row, float64 counts.
     """
-    # >>> count-matrix (~8 lines): list the (row, column) of every known token, then merge and count equal pairs
+    # >>> count-matrix (~9 lines): count the known tokens of every document and lay the counts out row by row
     n_docs, n_terms = len(token_lists), len(vocabulary)
     columns = np.fromiter((vocabulary.get(t, -1) for tokens in token_lists for t in tokens), dtype=np.int64)
     rows = np.repeat(np.arange(n_docs), np.fromiter(map(len, token_lists), dtype=np.int64))
@@ -143,7 +143,7 @@ def transpose(matrix: CSR) -> CSR:
     matrix: (n_docs, V) CSR  ->  (V, n_docs) CSR: `indices` are now document numbers, ascending within each term.
     In a search engine this is the inverted index and its rows are the postings lists.
     """
-    # >>> transpose (~5 lines): reorder the entries by column, keep the rows in order, count where each column begins
+    # >>> transpose (~5 lines): the entries column by column, the rows ascending within each column
     n_rows, n_columns = matrix.shape
     order = np.argsort(matrix.indices, kind="stable")  # stable: entries of one column keep their row order
     indptr = np.zeros(n_columns + 1, dtype=np.int64)
@@ -159,7 +159,7 @@ def score(postings: CSR, query: CSR) -> np.ndarray:
     Reads the postings of the query's terms and no others. A query without entries scores 0 everywhere.
     Raises ValueError when postings and query differ in V.
     """
-    # >>> score (~7 lines): walk the query's terms, add each term's share to the documents in its postings list
+    # >>> score (~7 lines): what each term of the query adds to the documents in its postings list
     if query.shape[1] != postings.shape[0]:
         raise ValueError(f"query: expected {postings.shape[0]} columns, one per row of postings, got {query.shape[1]}")
     scores = np.zeros(postings.shape[1])
@@ -176,7 +176,7 @@ def top_k(scores: np.ndarray, k: int) -> np.ndarray:
     scores: (n_docs,) float64  ->  (at most k,) int64. Only scores above 0 count as found, so the result may be shorter
     than k, or empty. Sorts the chosen few, never all n_docs scores.    Raises ValueError when k < 1.
     """
-    # >>> top-k (~8 lines): find the k-th best score, keep what beats it, fill up with its ties, sort only those
+    # >>> top-k (~8 lines): the best of what was found, in one fixed order, without sorting everything
     if k < 1:
         raise ValueError(f"k: expected at least 1, got {k}")
     found = np.flatnonzero(scores > 0)  # ascending document numbers

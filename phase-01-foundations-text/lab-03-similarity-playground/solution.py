@@ -208,8 +208,9 @@ def main(argv: list[str] | None = None) -> None:
     texts = [document.text for document in run.load_data(args).documents]
     documents, vocabulary, counts = playground.choose_documents(texts, args.documents, args.vocabulary, rng)
 
+    queries = min(args.queries, len(documents))
     print(f"Searching {len(documents):,} documents, as counts of {len(vocabulary):,} words, for themselves")
-    search, lengths = playground.document_search(lab, documents, vocabulary, counts, min(args.queries, len(documents)))
+    search, lengths = playground.document_search(lab, documents, vocabulary, counts, queries)
     playground.print_search(search)
 
     print("\nMedian error of the distance between points exactly 1 apart, `shift` away from the origin")
@@ -231,7 +232,13 @@ def main(argv: list[str] | None = None) -> None:
     playground.plot_documents(args, search, lengths)
     playground.plot_concentration(args, contrast, spread)
     playground.plot_hashing(args, lab, curve, args.bits)
-    results = {"documents": len(documents), "search": search, "cancellation": errors, "contrast": contrast}
+    results = {
+        "documents": len(documents),
+        "queries": queries,
+        "search": search,
+        "cancellation": errors,
+        "contrast": contrast,
+    }
     run.save_results(args, results | {"collisions": {"bits": args.bits, "largest_z": worst}, "hashing": hashing})
 
 

@@ -1,21 +1,23 @@
-"""What runs beside the learner's code: tokenizer objects are built here, plain values go back."""
+"""What runs beside the learner's code: tokenizer objects are built here, plain values go back.
+
+`settings` are the arguments a word tokenizer is made with: vocab, special_tokens, form.
+"""
 
 
 def vocab_of_generator(lab, pieces, min_freq, special_tokens):
     return lab.build_vocab((piece for piece in pieces), min_freq, special_tokens)
 
 
-def encode_words(lab, kind, vocab, special_tokens, form, text):
-    return getattr(lab, kind)(vocab, special_tokens, form).encode(text)
+def encode_words(lab, kind, settings, text):
+    return getattr(lab, kind)(*settings).encode(text)
 
 
-def decode_words(lab, kind, vocab, special_tokens, ids):
-    return getattr(lab, kind)(vocab, special_tokens).decode(ids)
+def decode_words(lab, kind, settings, ids):
+    return getattr(lab, kind)(*settings).decode(ids)
 
 
-def decode_words_with_both(lab, vocab, special_tokens, ids):
-    tokenizers = [lab.WhitespaceTokenizer(vocab, special_tokens), lab.RegexTokenizer(vocab, special_tokens)]
-    return [tokenizer.decode(ids) for tokenizer in tokenizers]
+def decode_words_with_both(lab, settings, ids):
+    return [kind(*settings).decode(ids) for kind in (lab.WhitespaceTokenizer, lab.RegexTokenizer)]
 
 
 def encode_bytes(lab, text, form):
@@ -57,14 +59,11 @@ def stream_as_written(lab, ids):
     return [(read, chunk) for chunk in lab.ByteLevelTokenizer().stream(model())]
 
 
-def everything(lab, texts, text, min_freq, special_tokens, form):
-    """Both word tokenizers trained, and all three taken to ids and back."""
-    trained = [
-        lab.WhitespaceTokenizer.train(texts, min_freq, special_tokens, form),
-        lab.RegexTokenizer.train(texts, min_freq, special_tokens, form),
-    ]
+def everything(lab, texts, text, training):
+    """Both word tokenizers trained (training: min_freq, special_tokens, form), and all three taken to ids and back."""
+    trained = [kind.train(texts, *training) for kind in (lab.WhitespaceTokenizer, lab.RegexTokenizer)]
     outcome = {}
-    for tokenizer in [*trained, lab.ByteLevelTokenizer(form)]:
+    for tokenizer in [*trained, lab.ByteLevelTokenizer(training[-1])]:
         ids = tokenizer.encode(text)
         outcome[type(tokenizer).__name__] = [tokenizer.vocab_size, ids, tokenizer.decode(ids)]
     outcome["stream"] = list(lab.ByteLevelTokenizer().stream(ids))

@@ -25,19 +25,31 @@ realdata = pytest.mark.realdata
 needs_mirror = pytest.mark.skipif("LABKIT_MIRROR" not in os.environ, reason="LABKIT_MIRROR is not set")
 
 SAMPLE = "Hello, world! Don't tokenize naively — GPT-2's regex is smart."
-SAMPLE_IDS = [15496, 11, 995, 0, 2094, 470, 11241, 1096, 12385, 2280, 851, 402, 11571, 12, 17, 338, 40364, 318, 4451, 13]
+SAMPLE_IDS = "15496 11 995 0 2094 470 11241 1096 12385 2280 851 402 11571 12 17 338 40364 318 4451 13"
 CHARACTERS_PER_DATASET = 150_000  # the whole mirror, 49 million characters, was compared once and agreed
 
 # Any valid Unicode, and text dense in what tokenizers trip over: blanks, apostrophes, digits, marks, several scripts.
 ANY = st.text()
-ASSIGNED = st.text(st.characters(exclude_categories=["Cs", "Cn"]))  # engines with newer Unicode tables know more letters
-TRICKY = st.lists(
-    st.sampled_from(
-        [*"aZé天אش٣½²_-.!?€", " ", "  ", "\n", "\t", "\r\n", "\u00a0", "\u2028", "\u3000", "\x1c", "\x85"]
-        + ["'s", "'t", "'re", "'LL", "’s", "e\u0301", "\u200d", "\ufeff", "🙂", "👩🏽‍💻", "🇪🇺", "don't", "3.14", "\ufffd", "\x00"]
-    ),
-    max_size=30,
-).map("".join)
+# Not all engines have the same Unicode tables, so they disagree about characters that became letters lately.
+ASSIGNED = st.text(st.characters(exclude_categories=["Cs", "Cn"]))
+SNIPPETS = [*"aZé天אش٣½²_-.!?€", " ", "  ", "\n", "\t", "\r\n", "\u00a0", "\u2028", "\u3000", "\x1c", "\x85", "\x00"]
+SNIPPETS += [
+    "'s",
+    "'t",
+    "'re",
+    "'LL",
+    "’s",
+    "don't",
+    "3.14",
+    "e\u0301",
+    "\u200d",
+    "\ufeff",
+    "\ufffd",
+    "🙂",
+    "👩🏽",
+    "🇪🇺",
+]
+TRICKY = st.lists(st.sampled_from(SNIPPETS), max_size=30).map("".join)
 TEXT = st.one_of(ANY, TRICKY)
 
 
@@ -113,7 +125,7 @@ def test_gpt2_yardstick_is_the_published_tokenizer(gpt2):
 
 
 def _gpt2_bytes():
-    """Byte to character as in GPT-2's encoder.py, written down from its definition: n-th unprintable byte -> U+0100 + n."""
+    """Byte to character as GPT-2's encoder.py defines it: the n-th unprintable byte is written as U+0100 + n."""
     kept = {b for b in range(256) if chr(b).isprintable() and chr(b) != " " and b != 0xAD}
     moved = [b for b in range(256) if b not in kept]
     return {b: chr(b) for b in kept} | {b: chr(256 + n) for n, b in enumerate(moved)}
@@ -126,7 +138,7 @@ def test_the_sample_sentence_has_10_17_64_and_20_tokens(gpt2):
     assert len(lab.whitespace_pieces(SAMPLE)) == 10
     assert len(lab.gpt2_pieces(SAMPLE)) == 17
     assert len(lab.ByteLevelTokenizer().encode(SAMPLE)) == 64
-    assert gpt2.encode(SAMPLE) == SAMPLE_IDS
+    assert gpt2.encode(SAMPLE) == [int(i) for i in SAMPLE_IDS.split()]
 
 
 @realdata
@@ -134,8 +146,8 @@ def test_the_sample_sentence_has_10_17_64_and_20_tokens(gpt2):
 def test_pieces_equal_tiktokens_on_all_mirrored_texts(mirrored_texts):
     """tiktoken's own engine, with a vocabulary in which every one of our pieces is a token.
 
-    tiktoken looks a whole piece up before it merges bytes. So if it cuts as we do, its tokens are our pieces. If it did not
-    cut between two of them, it would find their concatenation, which is a token too; if it cut elsewhere, that cut shows.
+    tiktoken looks a whole piece up before it merges bytes. So if it cuts as we do, its tokens are our pieces. If it did
+    not cut between two of them, it would find the two in one, which is a token too; if it cut elsewhere, that shows.
     """
     for name, text in mirrored_texts.items():
         pieces = [piece.encode("utf-8") for piece in lab.gpt2_pieces(text)]

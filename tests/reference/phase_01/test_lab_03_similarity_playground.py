@@ -170,7 +170,10 @@ def test_contrast_falls_like_one_over_root_d():
     medians = []
     for d in (64, 1024):
         x = rng.random((520, d))
-        medians.append(np.median(lab.relative_contrast(lab.euclidean(x[:20], x[20:]))))
+        distances = lab.euclidean(x[:20], x[20:])
+        assert distances.std() == pytest.approx((7 / 120) ** 0.5, rel=0.05)  # the same for every large D
+        assert distances.mean() == pytest.approx((d / 6) ** 0.5, rel=0.01)
+        medians.append(np.median(lab.relative_contrast(distances)))
     assert medians[0] / medians[1] == pytest.approx(4, rel=0.25)  # 16 times the dimension
 
 

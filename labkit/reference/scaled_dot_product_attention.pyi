@@ -1,0 +1,128 @@
+# Generated from lab 4.1 by `make skeletons`.
+from __future__ import annotations
+import itertools
+import math
+from collections.abc import Iterator
+from types import SimpleNamespace
+import torch
+from torch import Tensor
+from labkit import run
+PRESETS = {'smoke': {'draws': 200, 'steps': 60, 'repeats': 1}, 'cpu': {'draws': 2000, 'steps': 400, 'repeats': 5}, 'full': {'draws': 50000, 'steps': 4000, 'repeats': 20}}
+
+def causal_mask(n_queries: int, n_keys: int, offset: int | None=None, device: str | None=None) -> Tensor:
+    """Query t may look at the keys 0 .. t + offset: at the past and at itself, never at the future.
+
+    offset: how many keys stand before query 0 (it may be negative). By default n_keys - n_queries: the queries are the
+    last ones, as when a decoder adds a few tokens to keys it has cached.     -> (n_queries, n_keys) bool on `device`
+    """
+    ...
+
+def padding_mask(lengths: Tensor, n_keys: int, left: bool=False) -> Tensor:
+    """True for the real keys of every sequence of a batch, False for its padding, for all heads and queries alike.
+
+    lengths: (B,) int64, real tokens per sequence; they stand at the start, or at the end if `left` is set (generation
+    pads on the left, so that all sequences end together)     -> (B, 1, 1, n_keys) bool on the device of `lengths`
+    Raises ValueError naming lengths unless 0 <= length <= n_keys for each of them.
+    """
+    ...
+
+def combine_masks(*masks: Tensor | None) -> Tensor | None:
+    """May look = every mask allows it. Masks broadcast against each other; None allows everything."""
+    ...
+
+def check_inputs(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> None:
+    """q: (B, H, T, K)   k: (B, H, S, K)   v: (B, H, S, D)   mask: bool, broadcasts to (B, H, T, S).
+
+    Raises ValueError or TypeError that names the argument, what was expected and what came.
+    """
+    ...
+
+def attend_loop(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None=None) -> Tensor:
+    """What attention means, one query at a time:   out_t = Σ_s w_s v_s,   w = softmax over visible s of q_t·k_s / √K.
+
+    A key that is masked does not exist for that query. A query that sees no key at all gets zeros. Exact also when
+    scores are in the thousands, where exp overflows.
+    q: (B, H, T, K)   k: (B, H, S, K)   v: (B, H, S, D)   mask: bool, broadcasts to (B, H, T, S)   -> (B, H, T, D)
+    """
+    ...
+
+def masked_softmax(scores: Tensor, mask: Tensor | None=None) -> Tensor:
+    """Weights over the last axis: exp(score_s) / Σ exp over the visible s; exactly 0 where the mask is False.
+
+    What stands in `scores` at a masked place must not matter, not even NaN or infinity. A row with no visible key gives
+    zeros, and zero gradients: NaN appears nowhere, forwards or backwards. Visible scores may be in the thousands.
+    scores: (..., T, S)   mask: bool, broadcasts to scores, True = may look   -> (..., T, S), dtype of scores
+    """
+    ...
+
+def attend_bmm(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None=None) -> Tensor:
+    """softmax(q kᵀ / √K) v as batched matrix products, without a Python loop.      Vaswani et al. 2017, eq. 1
+
+    q: (B, H, T, K)   k: (B, H, S, K)   v: (B, H, S, D)   mask: bool, broadcasts to (B, H, T, S)   -> (B, H, T, D)
+    """
+    ...
+
+def attend_einsum(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None=None) -> tuple[Tensor, Tensor]:
+    """The same with every axis named, and with the weights, for whoever wants to see where a query looks.
+
+    q: (B, H, T, K)   k: (B, H, S, K)   v: (B, H, S, D)   mask: bool, broadcasts to (B, H, T, S)
+    -> out (B, H, T, D), weights (B, H, T, S)
+    """
+    ...
+
+def tiles(n_keys: int, tile: int) -> Iterator[slice]:
+    """The keys in slices of `tile`; the last may be shorter."""
+    ...
+
+def mask_tile(mask: Tensor | None, causal: bool, q: Tensor, n_keys: int, keys: slice) -> Tensor:
+    """What the queries may see of one slice of the keys: the columns `keys` of the mask, and of `causal_mask` if set.
+
+    The columns are cut first: a whole (T, S) mask would be the matrix this file's last form is about to avoid.
+    -> bool, broadcasts to (B, H, T, length of the slice)
+    """
+    ...
+
+def tiled_forward(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, tile: int) -> tuple[Tensor, Tensor]:
+    """Attention in one pass over the keys, a tile at a time, with an *online softmax*: no (T, S) matrix ever exists.
+
+    For every query three things are carried from tile to tile: the largest score so far, the sum of exp(score - largest),
+    and the sum of exp(score - largest) v. A tile with a larger score makes the old sums too large by a known factor.
+    q: (B, H, T, K)   k: (B, H, S, K)   v: (B, H, S, D)   mask, causal: see `mask_tile`; each key is used once
+    -> out (B, H, T, D), zeros for a query that sees no key;
+       lse (B, H, T) = log Σ exp(score) over its visible keys, -inf if there are none: all the backward pass will need
+    Milakov & Gimelshein 2018, algorithm 3; Dao et al. 2022, algorithm 1
+    """
+    ...
+
+def tiled_backward(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, tile: int, out: Tensor, lse: Tensor, d_out: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The gradient of `tiled_forward`'s out, again a tile at a time: weights are computed afresh, never stored.
+
+    With w_ts = exp(score_ts - lse_t) and dw_ts = d_out_t · v_s, the softmax passes back
+        d_score_ts = w_ts (dw_ts - Σ_r w_tr dw_tr),     and that sum over all keys is simply d_out_t · out_t.
+    Arguments as in `tiled_forward`; out, lse: what it returned; d_out: (B, H, T, D)    -> dq, dk, dv like q, k, v
+    A query that saw no key gets and gives no gradient.                               Dao et al. 2022, algorithm 4
+    """
+    ...
+
+class TiledAttention(torch.autograd.Function):
+    """Ties the two passes together: autograd keeps q, k, v, out and lse between them, and nothing of size T x S."""
+
+    @staticmethod
+    def forward(ctx, q, k, v, mask, causal, tile):
+        ...
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, d_out):
+        ...
+
+def attend_tiled(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None=None, causal: bool=False, tile: int=64) -> Tensor:
+    """Attention in memory that grows with T, not with T x S: `tiled_forward`, and `tiled_backward` for the gradient.
+
+    q: (B, H, T, K)   k: (B, H, S, K)   v: (B, H, S, D)   mask: bool, broadcasts to (B, H, T, S)   -> (B, H, T, D)
+    causal: `causal_mask` on top of the mask, made tile by tile.        Raises ValueError when tile < 1
+    """
+    ...
+
+def main(argv: list[str] | None=None) -> None:
+    ...

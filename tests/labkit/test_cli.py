@@ -1,0 +1,140 @@
+"""The learner's loop at the command line, on the toy repository."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+WRONG = "return -(p * np.log2(p)).sum(axis=1)"
+RIGHT = "return -(p * np.log(p)).sum(axis=1)"
+
+
+@pytest.fixture
+def labkit(toy):
+    """Runs a command in the toy repository; ``labkit.lab`` is its lab."""
+    root = toy.phase.path.parent
+    environment = os.environ | {"LABKIT_ROOT": str(root), "PYTHONPATH": str(REPOSITORY), "COLUMNS": "120"}
+
+    def run(*arguments, **options):
+        command = [sys.executable, "-m", "labkit.cli", *map(str, arguments)]
+        return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=60, **options)
+
+    run.lab, run.environment, run.root = toy, environment, root
+    return run
+
+
+def fill(lab, slug, body):
+    text = lab.lab_file.read_text()
+    assert f'raise NotImplementedError("TODO {slug}")' in text
+    lab.lab_file.write_text(text.replace(f'raise NotImplementedError("TODO {slug}")', body))
+
+
+def test_the_learners_loop(labkit):
+    untouched = labkit("check", "1.1")
+    assert untouched.returncode == 1 and "not started" in untouched.stdout and "Traceback" not in untouched.stdout
+    fill(labkit.lab, "entropy", WRONG)
+    wrong = labkit("check", "1.1")
+    assert wrong.returncode == 1
+    assert "nats or bits" in wrong.stdout and "worst at" in wrong.stdout and "wanted" in wrong.stdout
+    assert "not started: scale-rows, vocab" in wrong.stdout
+    labkit.lab.lab_file.write_text(labkit.lab.lab_file.read_text().replace(WRONG, RIGHT))
+    right = labkit("check", "1.1", "--only", "entropy")
+    assert right.returncode == 0 and "✓ entropy" in right.stdout
+    assert labkit("check", "1.1").returncode == 1
+    assert "1 of 3 TODOs done" in labkit("progress").stdout
+    assert "TODO scale-rows" in labkit("next").stdout
+
+
+def test_finishing_everything(labkit):
+    from labkit.grading.mistakes import reference_bodies
+
+    for slug, body in reference_bodies(labkit.lab).items():
+        pad = "        " if slug == "vocab" else "    "
+        fill(labkit.lab, slug, body.replace("\n", "\n" + pad))
+    done = labkit("check", "1.1", "--report", labkit.root / "report.json")
+    assert done.returncode == 0, done.stdout
+    assert "Everything is done" in labkit("next").stdout
+    report = json.loads((labkit.root / "report.json").read_text())["reports"][0]
+    assert report["points"] == report["max_points"] == 7 and report["tier"] == "check"
+    junit = labkit("export", "report.json", "--to", "junit").stdout
+    assert 'tests="6"' in junit and 'failures="0"' in junit
+    scores = json.loads(labkit("export", "report.json", "--to", "gradescope").stdout)
+    assert sum(test["score"] for test in scores["tests"]) == 7
+    code = "from labkit.mine import toy; print(sorted(toy.Vocab('ba').ids))"
+    mine = subprocess.run([sys.executable, "-c", code], env=labkit.environment, capture_output=True, text=True)
+    assert mine.stdout.strip() == "['a', 'b']", mine.stderr
+    labkit.lab.lab_file.write_text(labkit.lab.lab_file.read_text() + "\n# changed\n")
+    mine = subprocess.run([sys.executable, "-c", code], env=labkit.environment, capture_output=True, text=True)
+    assert mine.returncode != 0 and "labkit check 1.1" in mine.stderr
+
+
+def test_hints_come_in_levels(labkit):
+    first = labkit("hint", "1.1").stdout
+    assert "Which axis is a row?" in first and "--level 2" in first
+    assert "keepdims" in labkit("hint", "1.1", "scale-rows", "--level", "3").stdout
+    wrong = labkit("hint", "1.1", "nothing")
+    assert wrong.returncode == 2 and "vocab" in wrong.stdout
+
+
+def test_reset_keeps_a_backup(labkit):
+    fill(labkit.lab, "entropy", "return 'mine'")
+    assert "kept as" in labkit("reset", "1.1").stdout
+    assert "mine" not in labkit.lab.lab_file.read_text()
+    backups = list(labkit.lab.path.glob("lab.backup-*.py"))
+    assert len(backups) == 1 and "return 'mine'" in backups[0].read_text()
+
+
+def test_update_carries_answers(labkit):
+    fill(labkit.lab, "entropy", "return 'mine'")
+    labkit.lab.solution.write_text(labkit.lab.solution.read_text().replace("in nats", "in natural units"))
+    assert "updated" in labkit("update").stdout
+    text = labkit.lab.lab_file.read_text()
+    assert "natural units" in text and "return 'mine'" in text
+
+
+def test_solution_and_list(labkit):
+    assert "np.log(p)" in labkit("solution", "1.1", "entropy").stdout
+    assert "0/3 TODOs" in labkit("list").stdout
+
+
+def test_debug_runs_here_with_prints_and_breakpoints(labkit):
+    fill(labkit.lab, "entropy", f"print('seen', p.shape)\n    breakpoint()\n    {RIGHT}")
+    done = labkit("check", "1.1", "--debug", "--only", "entropy", input="p p.shape\nc\nc\n")
+    assert "seen (5, 6)" in done.stdout and "(Pdb)" in done.stdout and "nothing was scored" in done.stdout
+
+
+def test_bad_names_are_one_line(labkit):
+    for arguments in (["check", "9.9"], ["check", "1.1", "--only", "nope"], ["watch", "x"], ["check", "--phase", "7"]):
+        done = labkit(*arguments)
+        assert done.returncode == 2 and "Traceback" not in done.stderr + done.stdout, (arguments, done.stdout, done.stderr)
+    assert "there are: 1.1" in labkit("check", "9.9").stdout
+
+
+def test_watch_grades_again_after_a_save(labkit):
+    command = [sys.executable, "-u", "-m", "labkit.cli", "watch", "1.1"]
+    process = subprocess.Popen(command, cwd=labkit.root, env=labkit.environment, stdout=subprocess.PIPE, text=True)
+    try:
+        seen = [process.stdout.readline() for _ in range(3)]
+        assert any("not started" in line for line in seen), seen
+        fill(labkit.lab, "entropy", RIGHT)
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline and not any("✓ entropy" in line for line in seen):
+            seen.append(process.stdout.readline())
+        assert any("✓ entropy" in line for line in seen), seen
+    finally:
+        process.send_signal(2)
+        assert process.wait(20) == 0
+        process.stdout.close()
+
+
+def test_skeletons_never_overwrite_work(labkit):
+    fill(labkit.lab, "entropy", "return 'mine'")
+    assert "edited, left alone" in labkit("skeletons").stdout
+    assert "return 'mine'" in labkit.lab.lab_file.read_text()
