@@ -134,7 +134,7 @@ def debug(out: Console, lab: Lab, only: str | None) -> int:
     answers = kinds.answers(lab)
     for check in selected(lab, only, slow=True):
         try:
-            source, line = source_for(lab, check, answers)
+            source_for(lab, check, answers)
         except Failure as failure:
             if failure.verdict is not Verdict.NOT_STARTED:
                 out.print(f"{check.name}: {failure.verdict}: {failure.message}")
@@ -185,5 +185,3 @@ class InProcess:
 
     def close(self) -> dict:
         return {"status": 0, "peak": 0}
-
-

@@ -11,6 +11,7 @@ import typer
 
 from labkit import catalogue, progress, skeleton
 from labkit.catalogue import Lab, labs
+from labkit.files import write_atomically
 from labkit.grading import render
 
 app = typer.Typer(
@@ -72,8 +73,8 @@ def check(
     only: Annotated[str | None, typer.Option(help="one TODO")] = None,
     slow: Slow = False,
     seed: Annotated[int, typer.Option(help="seed of the checks' inputs")] = 0,
-    debug: Annotated[bool, typer.Option("--debug", help="in this process, with prints and breakpoint(); no score")] = False,
-    submission: Annotated[Path | None, typer.Option(help="a folder of lab.py files instead of the working copy")] = None,
+    debug: Annotated[bool, typer.Option("--debug", help="in this process, with breakpoint(); no score")] = False,
+    submission: Annotated[Path | None, typer.Option(help="a folder of lab.py files instead of your own")] = None,
     answers: Annotated[str, typer.Option(help="lab, solution, skeleton, mistake:NAME, alternative:NAME")] = "lab",
     report: Annotated[Path | None, typer.Option(help="write the canonical JSON report here")] = None,
     install: Annotated[bool, typer.Option("--install", help="install missing packages first")] = False,
@@ -182,9 +183,7 @@ def update(names: Names = None) -> None:
 
 
 @app.command()
-def solution(
-    name: Name, todo: Annotated[str | None, typer.Argument(help="one TODO; none: all")] = None
-) -> None:
+def solution(name: Name, todo: Annotated[str | None, typer.Argument(help="one TODO; none: all")] = None) -> None:
     """Shows the reference answers."""
     from rich.syntax import Syntax
 
@@ -259,7 +258,7 @@ def export(
     if file is None:
         print(text, end="")
     else:
-        skeleton.write_atomically(file, text)
+        write_atomically(file, text)
 
 
 # ---------------------------------------------------------------- for those who change labs

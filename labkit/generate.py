@@ -11,9 +11,9 @@ from rich.console import Console
 
 from labkit import skeleton
 from labkit.catalogue import Lab
+from labkit.files import write_atomically
 from labkit.grading.render import relative
 from labkit.requirements import requirements
-from labkit.skeleton import write_atomically
 
 
 def generate(out: Console, labs: list[Lab], check: bool = False) -> int:
@@ -54,7 +54,9 @@ def stub_of(lab: Lab) -> str:
 
         visit_AsyncFunctionDef = visit_FunctionDef
 
-    keep = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Import | ast.ImportFrom | ast.AnnAssign | ast.Assign
+    keep = (
+        ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Import | ast.ImportFrom | ast.AnnAssign | ast.Assign
+    )
     tree.body = [Strip().visit(node) for node in tree.body if isinstance(node, keep)]
     return f"# Generated from lab {lab.id} by `make skeletons`.\n{ast.unparse(ast.fix_missing_locations(tree))}\n"
 

@@ -24,7 +24,9 @@ def __getattr__(name: str) -> ModuleType:
         raise ImportError(f"your lab {lab.id} has not passed yet as it stands: run `labkit check {lab.id}` first")
     full_name = f"{__name__}.{name}"
     if full_name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(full_name, lab.lab_file, submodule_search_locations=[str(lab.path)])
+        spec = importlib.util.spec_from_file_location(
+            full_name, lab.lab_file, submodule_search_locations=[str(lab.path)]
+        )
         module = importlib.util.module_from_spec(spec)
         sys.modules[full_name] = module
         spec.loader.exec_module(module)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from labkit import catalogue, skeleton
 from labkit.catalogue import Lab
+from labkit.files import write_atomically
 from labkit.skeleton import Region
 
 
@@ -28,7 +29,7 @@ def record(lab: Lab, canonical: dict, lab_hash: str) -> None:
     entry = {"points": canonical["points"], "max_points": canonical["max_points"], "passed": passed, "hash": lab_hash}
     progress = load() | {lab.id: entry}
     _file().parent.mkdir(exist_ok=True)
-    skeleton.write_atomically(_file(), json.dumps(progress, indent=1, sort_keys=True) + "\n")
+    write_atomically(_file(), json.dumps(progress, indent=1, sort_keys=True) + "\n")
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,11 @@ def doctor(out: Console) -> int:
         except importlib.metadata.PackageNotFoundError:
             line(None, name, "not installed (labs that need it say so)")
             continue
-        line(True if have.split("+")[0] == wanted else None, name, have if have == wanted else f"{have}, tested: {wanted}")
+        line(
+            True if have.split("+")[0] == wanted else None,
+            name,
+            have if have == wanted else f"{have}, tested: {wanted}",
+        )
     for lab in catalogue.labs():
         state = progress.state(lab)
         if state.problem:

@@ -19,16 +19,15 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import os
 import re
 import shutil
-import tempfile
 import textwrap
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from labkit.catalogue import Lab
+from labkit.files import write_atomically
 
 _OPEN = re.compile(r"^(?P<indent>[ \t]*)# (?P<kind>>>>|TODO) (?P<slug>[a-z0-9]+(?:-[a-z0-9]+)*)(?P<rest> \(.*?\): .*)$")
 _CLOSE = re.compile(r"^[ \t]*# (?P<kind><<<|END TODO) (?P<slug>[a-z0-9]+(?:-[a-z0-9]+)*)[ \t]*$")
@@ -184,21 +183,6 @@ def update_lab(lab: Lab) -> tuple[str, list[str], Path | None]:
     copy = backup(lab.lab_file) if edited(current) else None
     write_atomically(lab.lab_file, updated)
     return "updated", lost, copy
-
-
-def write_atomically(file: Path, text: str) -> None:
-    """Writes through a temporary file and a rename, so that a crash leaves the old text or the new."""
-    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(temporary, file.stat().st_mode & 0o777 if file.exists() else 0o644)
-        os.replace(temporary, file)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 # ---------------------------------------------------------------- substitute

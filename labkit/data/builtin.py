@@ -7,8 +7,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from labkit.data.cache import cache_folder, write_atomically
+from labkit.data.cache import cache_folder
 from labkit.data.corpus import Contents, Corpus, Document
+from labkit.files import write_atomically
 
 
 @dataclass(frozen=True)

@@ -104,10 +104,10 @@ def _map(kind: str, value: Any) -> Any:
 
 
 def _array(kind: str, value: Any) -> Any:
-    if kind == "transpose":
-        return (value.mT if is_tensor(value) else value.swapaxes(-1, -2)) if value.ndim >= 2 else value[::-1].copy() if (
-            isinstance(value, np.ndarray) and value.ndim
-        ) else value.flip(0) if is_tensor(value) and value.ndim else value
+    if kind == "transpose":  # of a vector: reversed
+        if value.ndim >= 2:
+            return value.mT if is_tensor(value) else value.swapaxes(-1, -2)
+        return value.flip(0) if is_tensor(value) and value.ndim else value[::-1] if value.ndim else value
     if isinstance(value, np.ndarray) and value.dtype.kind == "U":
         return np.full_like(value, "x")
     floating = value.is_floating_point() if is_tensor(value) else value.dtype.kind in "fc"

@@ -8,7 +8,7 @@ import sys
 import types
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 from labkit.catalogue import Lab
@@ -80,14 +80,14 @@ def load_module(name: str, file: Path) -> types.ModuleType:
     return module
 
 
-@lru_cache(maxsize=None)
+@cache
 def checks(lab: Lab) -> tuple[Check, ...]:
     """The checks of a lab in file order; TODO checks first, as the file must have them."""
     module = load_module(f"labkit_checks_{lab.module}", lab.checks_file)
     return tuple(check for value in vars(module).values() if callable(value) and (check := check_of(value)))
 
 
-@lru_cache(maxsize=None)
+@cache
 def drivers(lab: Lab) -> types.ModuleType | None:
     """The lab's drivers as the trusted process uses them, on the reference."""
     return load_module(f"labkit_drivers_{lab.module}", lab.drivers_file) if lab.drivers_file.is_file() else None

@@ -26,7 +26,8 @@ class Difference:
     """The first or worst place where two values part.
 
     reason: "structure", "type", "dtype", "shape", "values" or "raised".  path: where, as ``[0]['ids']``.
-    got, wanted: the two values at that place, whole arrays where the reason is about arrays.
+    got, wanted: the two values at that place, whole arrays where the reason is about arrays.  public: the message
+    without any wanted value, where the message has one.
     """
 
     reason: str
@@ -34,6 +35,7 @@ class Difference:
     path: str = ""
     got: Any = None
     wanted: Any = None
+    public: str | None = None
 
 
 def tolerance(dtype: str, rtol: float | None, atol: float | None) -> tuple[float, float]:
@@ -207,8 +209,9 @@ def _compare_dicts(got: dict, wanted: dict, rtol: float | None, atol: float | No
     if missing or extra:
         parts = [f"{len(missing)} missing, such as {missing[0]!r}"] if missing else []
         parts += [f"{len(extra)} too many, such as {extra[0]!r}"] if extra else []
-        return Difference("structure", "keys: " + "; ".join(parts), path, got, wanted)
-    for key in wanted:
-        if difference := _compare(got[key], wanted[key], rtol, atol, f"{path}[{key!r}]"):
+        public = f"keys: {len(missing)} missing, {len(extra)} too many"
+        return Difference("structure", "keys: " + "; ".join(parts), path, got, wanted, public)
+    for key, value in wanted.items():
+        if difference := _compare(got[key], value, rtol, atol, f"{path}[{key!r}]"):
             return difference
     return None

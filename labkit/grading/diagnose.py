@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ def show(value: Any, width: int = WIDTH) -> str:
         return f"{value.type}: {value.message}" if value.message else value.type
     if isinstance(value, Record):
         return _cut(f"{value.type}({', '.join(f'{k}={show(v, 60)}' for k, v in value.fields)})", width)
-    if isinstance(value, np.ndarray) or is_tensor(value):
+    if _is_array(value):
         array = to_numpy(value)
         flat = ", ".join(_number(x) for x in array.ravel()[:6])
         dots = ", ..." if array.size > 6 else ""
@@ -48,7 +49,7 @@ def values(difference: Difference, rtol: float | None, atol: float | None) -> tu
     got, wanted = difference.got, difference.wanted
     where = f" at {difference.path}" if difference.path else ""
     rows = []
-    if difference.reason == "values" and (isinstance(wanted, np.ndarray) or is_tensor(wanted)) and wanted.ndim:
+    if difference.reason == "values" and _is_array(wanted) and wanted.ndim:
         r, t = compare.tolerance(str(wanted.dtype).removeprefix("torch."), rtol, atol)
         index = compare.worst(got, wanted, r, t)
         inside = ", ".join(map(str, index))
@@ -60,6 +61,19 @@ def values(difference: Difference, rtol: float | None, atol: float | None) -> tu
         got, wanted = (f"...{text[max(0, at - 20) : at + 40]!r}..." for text in (got, wanted))
         return (*rows, (f"got{where}", got), (f"wanted{where}", wanted))
     return (*rows, (f"got{where}", show(got)), (f"wanted{where}", show(wanted)))
+
+
+def authored(error: AssertionError) -> str:
+    """The words of a failed assertion that stand in the check's source; values put into them become "…"."""
+    words = ["it does not hold"]
+    trace = error.__traceback__
+    while trace is not None:
+        words += [c for c in trace.tb_frame.f_code.co_consts if isinstance(c, str) and " " in c and len(c) > 3]
+        trace = trace.tb_next
+    text = str(error).splitlines()[0] if str(error) else words[0]
+    written = re.compile("|".join(re.escape(word) for word in sorted(words, key=len, reverse=True)))
+    kept = written.findall(text)
+    return text if "".join(kept) == text else "…".join(["", *kept, ""]) if kept else words[0]
 
 
 # ---------------------------------------------------------------- general mistakes
@@ -78,14 +92,17 @@ def general(got: Any, wanted: Any, inputs: tuple, difference: Difference) -> lis
         return [f"{difference.message[0].upper()}{difference.message[1:]}: convert it, or keep the dtype of the input."]
     if difference.reason == "type" and is_tensor(got_here) and isinstance(wanted_here, int | float):
         return ["A tensor with one element is not a number: `.item()` makes it one."]
-    if isinstance(wanted_here, np.ndarray) or is_tensor(wanted_here):
-        if (is_tensor(got_here) or isinstance(got_here, np.ndarray)) and to_numpy(wanted_here).dtype.kind in "biuf":
-            sentence = _arrays(to_numpy(got_here), to_numpy(wanted_here))
-            return [sentence] if sentence else []
+    if _is_array(got_here) and _is_array(wanted_here) and to_numpy(wanted_here).dtype.kind in "biuf":
+        sentence = _arrays(to_numpy(got_here), to_numpy(wanted_here))
+        return [sentence] if sentence else []
     if isinstance(got, list) and isinstance(wanted, list) and len(wanted) >= 4:
         sentence = _lists(got, wanted)
         return [sentence] if sentence else []
     return []
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, np.ndarray) or is_tensor(value)
 
 
 def _arrays(got: np.ndarray, wanted: np.ndarray) -> str | None:

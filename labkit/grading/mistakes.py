@@ -7,7 +7,7 @@ import textwrap
 import tomllib
 import types
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 from labkit import catalogue, skeleton
@@ -43,7 +43,7 @@ class Variants:
         return tuple(m for m in self.mistakes if todo is None or m.todo == todo)
 
 
-@lru_cache(maxsize=None)
+@cache
 def variants(lab: Lab) -> Variants:
     """Reads the mistakes file; ValueError names the entry and the field that is wrong."""
     file = lab.mistakes_file
@@ -65,12 +65,12 @@ def _entry(file: Any, kind: type, raw: dict) -> Any:
     return kind(**raw)
 
 
-@lru_cache(maxsize=None)
+@cache
 def reference_source(lab: Lab) -> str:
     return lab.solution.read_text(encoding="utf-8")
 
 
-@lru_cache(maxsize=None)
+@cache
 def reference_bodies(lab: Lab) -> dict[str, str]:
     return {region.slug: region.body for region in skeleton.solution_regions(reference_source(lab))}
 
@@ -82,7 +82,9 @@ def mistaken_body(lab: Lab, mistake: Mistake) -> str:
         raise ValueError(f"mistake {mistake.name}: there is no TODO {mistake.todo}")
     find, replace = (textwrap.dedent(text).strip("\n") for text in (mistake.find, mistake.replace))
     if body.count(find) != 1:
-        raise ValueError(f"mistake {mistake.name}: its find text occurs {body.count(find)} times in TODO {mistake.todo}")
+        raise ValueError(
+            f"mistake {mistake.name}: its find text occurs {body.count(find)} times in TODO {mistake.todo}"
+        )
     return body.replace(find, replace)
 
 
@@ -90,7 +92,7 @@ def alternative_body(alternative: Alternative) -> str:
     return textwrap.dedent(alternative.body).strip("\n")
 
 
-@lru_cache(maxsize=None)
+@cache
 def reference_module(lab: Lab) -> types.ModuleType:
     """The reference, imported: ``labkit.reference.<module>`` for the labs of this repository."""
     if lab.phase.path.parent == catalogue.ROOT:
@@ -98,7 +100,7 @@ def reference_module(lab: Lab) -> types.ModuleType:
     return worker.load(f"labkit_reference_{lab.module}", reference_source(lab), str(lab.solution))
 
 
-@lru_cache(maxsize=None)
+@cache
 def mistaken_module(lab: Lab, name: str) -> types.ModuleType:
     """The reference with one mistake made, imported here: it is this repository's own code."""
     mistake = next(m for m in variants(lab).mistakes if m.name == name)

@@ -69,7 +69,9 @@ class GradingSession:
         file = lab_file(folder, lab) if folder else None
         if folder and file is None:
             pytest.skip(f"{folder} holds no lab.py of {lab.id}")
-        return self.engine.run(lab, check, answers(lab, option("--answers"), file), option("--grade-seed"), device(item))
+        return self.engine.run(
+            lab, check, answers(lab, option("--answers"), file), option("--grade-seed"), device(item)
+        )
 
     def close(self) -> None:
         if self.engine is not None:

@@ -13,9 +13,9 @@ from functools import cached_property
 from pathlib import Path
 
 from labkit.catalogue import Lab
+from labkit.files import write_atomically
 from labkit.grading.checks import checks_hash
 from labkit.grading.verdicts import Result, Verdict
-from labkit.skeleton import write_atomically
 
 SCHEMA = 1
 WHOLE = "whole lab"
@@ -73,14 +73,15 @@ class Report:
         return any(result.verdict is Verdict.INFRA for result in self.results)
 
     def canonical(self, *, values: bool) -> dict:
-        """The report as plain data. ``values=False`` leaves out got and wanted, as for strangers."""
+        """The report as plain data. ``values=False``, for strangers: no got and wanted, no prints, public messages."""
         rows = []
         for result in self.results:
             row = asdict(result)
+            public = row.pop("public")
             row["verdict"] = str(result.verdict)
             row["earned"] = next(s.points > 0 for s in self.scores if s.todo == (result.todo or WHOLE))
             if not values:
-                row["values"] = []
+                row |= {"values": [], "output": "", "message": result.message if public is None else public}
             rows.append(row)
         return {
             "schema": SCHEMA,
@@ -148,7 +149,9 @@ def gradescope(reports: list[dict]) -> dict:
     tests = []
     for report in reports:
         for score in report["todos"]:
-            rows = [r for r in report["checks"] if (r["todo"] or WHOLE) == score["todo"] and r["verdict"] != Verdict.PASS]
+            rows = [
+                r for r in report["checks"] if (r["todo"] or WHOLE) == score["todo"] and r["verdict"] != Verdict.PASS
+            ]
             lines = [line for r in rows for line in (f"{r['description']} {r['message']}", *r["diagnosis"])]
             test = {"name": f"{report['lab']} {score['todo']}", "score": score["points"], "max_score": score["maximum"]}
             tests.append(test | {"output": "\n".join([score["verdict"], *lines]), "output_format": "text"})

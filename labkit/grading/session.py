@@ -42,7 +42,12 @@ def _environment() -> dict[str, str]:
     keep = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "PYTEST", "LABKIT_MIRROR"))}
     return keep | {
         **{"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONHASHSEED": "0"},
-        **{"PYTHONPATH": str(PACKAGE_ROOT), "PYTHONSAFEPATH": "1", "HF_HUB_OFFLINE": "1", "PYTHONDONTWRITEBYTECODE": "1"},
+        **{
+            "PYTHONPATH": str(PACKAGE_ROOT),
+            "PYTHONSAFEPATH": "1",
+            "HF_HUB_OFFLINE": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        },
         **{"TOKENIZERS_PARALLELISM": "false", "MPLBACKEND": "Agg"},
     }
 

@@ -35,7 +35,11 @@ class WeakDraw(Exception):
 
 @dataclass(frozen=True)
 class Result:
-    """The outcome of one check. ``values`` (got and wanted) are for the learner's own eyes, never for a stranger's."""
+    """The outcome of one check.
+
+    ``values`` (got and wanted), ``output`` and ``message`` are for the learner's own eyes. A stranger reads ``public``
+    instead of the message where the message holds a value that the grader knows (None: it holds none).
+    """
 
     lab: str
     check: str
@@ -44,6 +48,7 @@ class Result:
     verdict: Verdict
     description: str = ""
     message: str = ""
+    public: str | None = None
     values: tuple[tuple[str, str], ...] = ()
     place: str = ""
     diagnosis: tuple[str, ...] = ()

@@ -17,7 +17,8 @@ from labkit.catalogue import Lab
 from labkit.grading import answers as kinds
 from labkit.grading import mistakes
 from labkit.grading.checks import Check, checks, drivers
-from labkit.grading.engine import DRAWS, Engine, generator, run_module_check
+from labkit.grading.engine import DRAWS, Engine
+from labkit.grading.oracle import generator, run_module_check
 from labkit.grading.verdicts import Result, Verdict, WeakDraw
 from labkit.hints import read_hints
 from labkit.requirements import requirements

@@ -97,7 +97,10 @@ def serve(stream: BinaryIO, reply: BinaryIO) -> None:
             os._exit(0)  # a copy made by the learner's fork has nothing to say here
         if left := started_processes():
             text = f"{left} processes it started are still there: wait for what you start"
-            answer = {"value": wire.Raised("ChildProcessError", ("ChildProcessError", "OSError"), text), "mutated": False}
+            answer = {
+                "value": wire.Raised("ChildProcessError", ("ChildProcessError", "OSError"), text),
+                "mutated": False,
+            }
         with contextlib.suppress(Exception):
             sys.stdout.flush()
             sys.stderr.flush()

@@ -32,7 +32,7 @@ def l2_normalize(x) -> np.ndarray:
 def cosine(a, b) -> np.ndarray:
     """Cosine of the angle between vectors, a·b / (‖a‖ ‖b‖): (N, D), (M, D) -> (N, M), never outside [-1, 1].
 
-    With a zero vector the cosine is defined as 0: nothing in common with anything, itself included.
+    With a zero vector the cosine is defined as 0, without a warning: nothing in common with anything, itself included.
     """
     ...
 
@@ -55,7 +55,7 @@ def jaccard(a, b) -> np.ndarray:
     """Overlap of sets, |A ∩ B| / |A ∪ B|: (N, D), (M, D) -> (N, M) float64 in [0, 1].
 
     A row stands for the set of positions where it is not 0: counts and weights do not matter, presence does.
-    Two empty sets are equal, so their similarity is defined as 1; an empty and a non-empty set have 0.  Jaccard 1901
+    Two empty sets are equal: their similarity is defined as 1, without a warning. Empty and non-empty: 0.  Jaccard 1901
     """
     ...
 

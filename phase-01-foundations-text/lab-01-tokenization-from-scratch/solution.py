@@ -52,12 +52,12 @@ def prepare(text: str, form: str | None = None) -> str:
 # Text to pieces, pieces to a vocabulary
 # ---------------------------------------------------------------------------------------------------------------------
 def whitespace_pieces(text: str) -> list[str]:
-    """The words of a text: what stands between stretches of whitespace (blanks, tabs, line ends), in order.
+    """The words of a text: what stands between stretches of whitespace (spaces, tabs, line ends), in order.
 
     No piece is empty and none contains whitespace, however much of it there is and wherever it stands.
     """
     # >>> split-words (~2 lines): cut the text at every stretch of whitespace
-    words = text.split()  # without an argument: split(" ") cuts at every single blank, and at nothing else
+    words = text.split()  # without an argument: split(" ") cuts at every single space, and at nothing else
     return words
     # <<< split-words
 
@@ -83,10 +83,10 @@ def gpt2_pattern() -> regex.Pattern:
     r"""The compiled expression that cuts text as GPT-2 does. Where several alternatives match, the first one wins:
 
     1. the end of a contraction: ' and then s, d, m, t, ll, ve or re; lower case only
-    2. a run of letters of any script (\p{L}), together with one blank in front of it if there is one
+    2. a run of letters of any script (\p{L}), together with one space in front of it if there is one
     3. a run of numbers of any script (\p{N}), likewise
     4. a run of anything that is neither whitespace nor letter nor number, likewise
-    5. a run of whitespace that stops before its last character if a non-blank follows (and so leaves that blank to it)
+    5. a run of whitespace; when something else follows it, all of the run but its last character
     6. a run of whitespace
 
     Every character belongs to one piece, so the pieces joined are the text.   Radford et al. 2019, GPT-2's encoder.py
@@ -118,7 +118,7 @@ class WordTokenizer:
     """
 
     pieces: Callable[[str], list[str]]  # how the text is cut
-    pieces_hold_blanks: bool  # True when the blanks between words are inside the pieces
+    pieces_hold_spaces: bool  # True when the spaces between words are inside the pieces
 
     def __init__(self, vocab: Sequence[str], special_tokens: Sequence[str] = (UNK,), form: str | None = None):
         start = list(vocab[: len(special_tokens)])
@@ -150,8 +150,8 @@ class WordTokenizer:
     def decode(self, ids: Iterable[int]) -> str:
         """The text of the ids: their tokens in `self.vocab`, put together so that as much as possible is restored.
 
-        Pieces that hold their blanks (`self.pieces_hold_blanks`) need nothing between them; of the others we know that
-        there was some whitespace, and put one blank.   Raises ValueError for an id outside 0 .. len(self.vocab) - 1
+        Pieces that hold their spaces (`self.pieces_hold_spaces`) need nothing between them; of the others we know that
+        there was some whitespace, and put one space.   Raises ValueError for an id outside 0 .. len(self.vocab) - 1
         """
         # >>> decode-words (~6 lines): check every id, look it up, join
         tokens = []
@@ -159,20 +159,20 @@ class WordTokenizer:
             if not 0 <= i < len(self.vocab):
                 raise ValueError(f"ids must lie in 0..{len(self.vocab) - 1}, got {i}")
             tokens.append(self.vocab[i])
-        return ("" if self.pieces_hold_blanks else " ").join(tokens)
+        return ("" if self.pieces_hold_spaces else " ").join(tokens)
         # <<< decode-words
 
 
 class WhitespaceTokenizer(WordTokenizer):
-    """Words as they stand between blanks. Loses which blanks there were, and every word it has not seen."""
+    """Words as they stand between spaces. Loses which spaces there were, and every word it has not seen."""
 
-    pieces, pieces_hold_blanks = staticmethod(whitespace_pieces), False
+    pieces, pieces_hold_spaces = staticmethod(whitespace_pieces), False
 
 
 class RegexTokenizer(WordTokenizer):
-    """GPT-2's pieces. Keeps every blank, but still loses every piece it has not seen."""
+    """GPT-2's pieces. Keeps every space, but still loses every piece it has not seen."""
 
-    pieces, pieces_hold_blanks = staticmethod(gpt2_pieces), True
+    pieces, pieces_hold_spaces = staticmethod(gpt2_pieces), True
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -233,6 +233,8 @@ def main(argv: list[str] | None = None) -> None:
     texts = [d.text for d in run.load_data(args).documents if not LONE_SURROGATE.search(d.text)]
     random.Random(args.seed).shuffle(texts)
     texts = texts[: args.documents]
+    if len(texts) < 10:
+        raise SystemExit(f"at least 10 documents are needed, and {args.data} gave {len(texts)}")
     held_out, train = texts[: len(texts) // 10], texts[len(texts) // 10 :]  # the tokenizers never see held_out
     tokenizers = {
         "whitespace": WhitespaceTokenizer.train(train, args.min_freq, form=args.form),

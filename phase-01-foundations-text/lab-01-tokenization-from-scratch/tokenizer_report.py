@@ -50,7 +50,7 @@ def gpt2_tokenizer() -> tuple[Gpt2Tokenizer | None, str]:
 
 
 def labels(tokenizer, text: str) -> list[str]:
-    """The tokens of a text as a reader can tell them apart: blanks as ·, bytes that are no text in hexadecimal."""
+    """The tokens of a text as a reader can tell them apart: spaces as ·, bytes that are no text in hexadecimal."""
     ids = tokenizer.encode(text)
     if hasattr(tokenizer, "vocab"):
         tokens = [tokenizer.vocab[i] for i in ids]

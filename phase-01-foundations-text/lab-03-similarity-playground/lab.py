@@ -1,4 +1,4 @@
-# labkit: lab 1.3, skeleton 71c61cbd4ef9. Fill the TODOs; then: labkit check 1.3
+# labkit: lab 1.3, skeleton e894ed022491. Fill the TODOs; then: labkit check 1.3
 """Five similarity measures, vectorised, and a playground that shows where each of them goes wrong.
 
 Every pairwise function takes a (N, D) and b (M, D), one vector per row, and returns (N, M): entry [i, j] compares a[i]
@@ -63,7 +63,7 @@ def l2_normalize(x) -> np.ndarray:
 def cosine(a, b) -> np.ndarray:
     """Cosine of the angle between vectors, a·b / (‖a‖ ‖b‖): (N, D), (M, D) -> (N, M), never outside [-1, 1].
 
-    With a zero vector the cosine is defined as 0: nothing in common with anything, itself included.
+    With a zero vector the cosine is defined as 0, without a warning: nothing in common with anything, itself included.
     """
     a, b = as_pair(a, b)
     # TODO cosine (~2 lines): compares directions only; rounding must not carry a value past 1 or -1
@@ -100,7 +100,7 @@ def jaccard(a, b) -> np.ndarray:
     """Overlap of sets, |A ∩ B| / |A ∪ B|: (N, D), (M, D) -> (N, M) float64 in [0, 1].
 
     A row stands for the set of positions where it is not 0: counts and weights do not matter, presence does.
-    Two empty sets are equal, so their similarity is defined as 1; an empty and a non-empty set have 0.  Jaccard 1901
+    Two empty sets are equal: their similarity is defined as 1, without a warning. Empty and non-empty: 0.  Jaccard 1901
     """
     a, b = as_pair(a, b)
     # TODO jaccard (~5 lines): sizes of all intersections at once, unions from them; two empty sets give 1, no warning

@@ -35,9 +35,9 @@ def causal_mask(n_queries: int, n_keys: int, offset: int | None = None, device: 
     offset: how many keys stand before query 0 (it may be negative). By default n_keys - n_queries: the queries are the
     last ones, as when a decoder adds a few tokens to keys it has cached.     -> (n_queries, n_keys) bool on `device`
     """
-    if offset is None:
+    # >>> causal-mask (~3 lines): True on and below one diagonal; which one, offset says
+    if offset is None:  # not `offset or ...`: 0 is an offset too
         offset = n_keys - n_queries
-    # >>> causal-mask (~2 lines): True on and below one diagonal
     return torch.ones(n_queries, n_keys, dtype=torch.bool, device=device).tril(offset)
     # <<< causal-mask
 
@@ -106,14 +106,13 @@ def attend_loop(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> 
     may_look = may_look.expand(*q.shape[:3], k.size(2))  # (B, H, T, S)
     out = v.new_zeros(*q.shape[:3], v.size(3))
     for b, h, t in itertools.product(range(q.size(0)), range(q.size(1)), range(q.size(2))):
-        # >>> loop (~7 lines): the visible keys of query (b, h, t), their scores, their weights; write out[b, h, t]
+        # >>> loop (~6 lines): the visible keys of query (b, h, t), their scores, their weights; write out[b, h, t]
         visible = [s for s in range(k.size(2)) if may_look[b, h, t, s]]
         if visible:
             scores = torch.stack([q[b, h, t] @ k[b, h, s] for s in visible]) / math.sqrt(q.size(3))
             weights = (scores - scores.max()).exp()  # the shift cancels in the quotient, and nothing overflows
             weights = weights / weights.sum()
-            for weight, s in zip(weights, visible):
-                out[b, h, t] += weight * v[b, h, s]
+            out[b, h, t] = sum(weight * v[b, h, s] for weight, s in zip(weights, visible))
         # <<< loop
     return out
 
@@ -223,9 +222,8 @@ def tiled_backward(
     Arguments as in `tiled_forward`; out, lse: what it returned; d_out: (B, H, T, D)    -> dq, dk, dv like q, k, v
     A query that saw no key gets and gives no gradient.                               Dao et al. 2022, algorithm 4
     """
-    # >>> tiled-backward (~12 lines): once per query d_out · out; then per tile the weights, dv, d_score, dq and dk
-    seen = d_out * out
-    offset = seen.sum(-1, keepdim=True)  # (B, H, T, 1)
+    # >>> tiled-backward (~11 lines): once per query d_out · out; then per tile the weights, dv, d_score, dq and dk
+    offset = (d_out * out).sum(-1, keepdim=True)  # (B, H, T, 1)
     lse = lse.masked_fill(lse == float("-inf"), 0.0).unsqueeze(-1)
     dq, dk, dv = torch.zeros_like(q), torch.empty_like(k), torch.empty_like(v)
     for keys in tiles(k.size(2), tile):

@@ -13,7 +13,9 @@ import pytest
 from labkit import catalogue
 
 ROOT = Path(__file__).resolve().parents[2]
-FILES = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "*.md"], cwd=ROOT, capture_output=True, text=True)
+FILES = subprocess.run(
+    ["git", "ls-files", "-co", "--exclude-standard", "*.md"], cwd=ROOT, capture_output=True, text=True
+)
 DOCUMENTS = sorted(
     ROOT / name for name in FILES.stdout.split("\n") if name and "tests/" not in name and (ROOT / name).is_file()
 )

@@ -113,7 +113,11 @@ def test_debug_runs_here_with_prints_and_breakpoints(labkit):
 def test_bad_names_are_one_line(labkit):
     for arguments in (["check", "9.9"], ["check", "1.1", "--only", "nope"], ["watch", "x"], ["check", "--phase", "7"]):
         done = labkit(*arguments)
-        assert done.returncode == 2 and "Traceback" not in done.stderr + done.stdout, (arguments, done.stdout, done.stderr)
+        assert done.returncode == 2 and "Traceback" not in done.stderr + done.stdout, (
+            arguments,
+            done.stdout,
+            done.stderr,
+        )
     assert "there are: 1.1" in labkit("check", "9.9").stdout
 
 

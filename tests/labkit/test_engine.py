@@ -247,7 +247,9 @@ return np.full(len(p), float(len(found)))
 
 def test_pytest_is_a_front_end(toy):
     """Exit code, verdicts and the teaching text through plain pytest on the toy repository."""
-    text = toy.lab_file.read_text().replace('raise NotImplementedError("TODO entropy")', "return (p * np.log2(p)).sum(1)")
+    text = toy.lab_file.read_text().replace(
+        'raise NotImplementedError("TODO entropy")', "return (p * np.log2(p)).sum(1)"
+    )
     toy.lab_file.write_text(text)
     root = toy.phase.path.parent
     environment = os.environ | {"LABKIT_ROOT": str(root), "PYTHONPATH": str(Path(__file__).parents[2])}

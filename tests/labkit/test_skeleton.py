@@ -53,7 +53,7 @@ def test_filling_every_region_gives_the_solution_back():
         ("        # <<< zero\n", "", "zero is never closed"),
         ("# <<< twice", "# <<< thrice", "closes nothing"),
         ("zero", "twice", "more than one region"),
-        ("def f(x):\n    \"\"\"Twice x.\"\"\"\n", "if True:\n", "not inside a function"),
+        ('def f(x):\n    """Twice x."""\n', "if True:\n", "not inside a function"),
     ],
 )
 def test_damaged_markers_are_refused(find, replace, message):

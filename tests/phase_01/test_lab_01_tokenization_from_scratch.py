@@ -30,7 +30,7 @@ def repeated(rng, pieces, low=1, high=6):
 
 
 def any_text(rng, count=12):
-    """Words of many scripts, with single blanks between."""
+    """Words of many scripts, with single spaces between."""
     scripts = [LATIN, GREEK, HEBREW, CJK, EMOJI, ACCENTED]
     order = rng.permutation(count) % len(scripts)
     return " ".join(word(rng, scripts[i]) for i in order)
@@ -41,14 +41,14 @@ def any_text(rng, count=12):
 
 @todo("split-words")
 def test_words_of_a_plain_sentence(grade, rng):
-    """Words with one blank between them come out as they stand: capitals, commas and all."""
+    """Words with one space between them come out as they stand: capitals, commas and all."""
     first, *rest = words(rng, 8)
     grade("whitespace_pieces", f"{first.title()}, {' '.join(rest)}. {word(rng).upper()}!")
 
 
 @todo("split-words")
 def test_any_stretch_of_whitespace_is_one_cut(grade, rng):
-    """Several blanks, tabs, line ends, blanks at either end: no piece is empty, none holds whitespace."""
+    """Several spaces, tabs, line ends, spaces at either end: no piece is empty, none holds whitespace."""
     gaps = ["  ", "\t", "\n", " \n ", "\r\n", "   ", "\u3000", " \t"]
     pairs = zip(rng.permutation(gaps), words(rng, len(gaps)))
     grade("whitespace_pieces", "".join(str(gap) + w for gap, w in pairs) + " \n")
@@ -127,7 +127,7 @@ def test_unknown_words_become_unk(grade, rng):
 
 @todo("encode-words")
 def test_each_tokenizer_cuts_in_its_own_way(grade, rng):
-    """RegexTokenizer looks up GPT-2's pieces, blanks included."""
+    """RegexTokenizer looks up GPT-2's pieces, spaces included."""
     known = words(rng, 8)
     vocab = ["<unk>", *known[:4], *(" " + w for w in known), "!", "'s"]
     text = " ".join(known) + "!" + " " + known[3] + "'s"
@@ -166,8 +166,8 @@ def test_words_refuse_half_a_character(grade, rng):
 
 
 @todo("gpt2-pattern", points=2)
-def test_a_blank_belongs_to_the_word_after_it(grade, rng):
-    """One blank travels with the letters, numbers or signs that follow it."""
+def test_a_space_belongs_to_the_word_after_it(grade, rng):
+    """One space travels with the letters, numbers or signs that follow it."""
     parts = [*words(rng, 5), *(str(n) for n in rng.integers(0, 99_999, 3)), "--", "...", "&"]
     grade("gpt2_pieces", " ".join(rng.permutation(parts)))
 
@@ -192,8 +192,8 @@ def test_letters_numbers_and_signs_are_separate(grade, rng):
 
 
 @todo("gpt2-pattern")
-def test_a_run_of_blanks_leaves_one_for_the_next_word(grade, rng):
-    """Three blanks before a word are two blanks, then the word with its one; line ends and tabs never join a word."""
+def test_a_run_of_spaces_leaves_one_for_the_next_word(grade, rng):
+    """Three spaces before a word are two spaces, then the word with its one; line ends and tabs never join a word."""
     gaps = [" ", "  ", "   ", "\n", "\n\n", "\n    ", " \n", "\t", "\t\t", "  \t ", "\r\n", "\u00a0 "]
     text = "".join(w + str(gap) for w, gap in zip(words(rng, len(gaps)), rng.permutation(gaps)))
     grade("gpt2_pieces", text + word(rng) + "  \n ")
@@ -220,15 +220,15 @@ def test_the_pieces_joined_are_the_text(grade, rng):
 
 
 @todo("decode-words")
-def test_words_get_one_blank_between_them(grade, rng):
-    """WhitespaceTokenizer puts one blank between its words, and none at the ends."""
+def test_words_get_one_space_between_them(grade, rng):
+    """WhitespaceTokenizer puts one space between its words, and none at the ends."""
     vocab = ["<unk>", *words(rng, 12)]
     grade("decode_words", "WhitespaceTokenizer", [vocab], rng.integers(0, 13, 20).tolist())
 
 
 @todo("decode-words")
-def test_gpt2_pieces_bring_their_blanks(grade, rng):
-    """RegexTokenizer adds nothing: the blanks are inside the pieces."""
+def test_gpt2_pieces_bring_their_spaces(grade, rng):
+    """RegexTokenizer adds nothing: the spaces are inside the pieces."""
     vocab = ["<unk>", *(" " * int(rng.integers(0, 2)) + w for w in words(rng, 12)), "'s", "\n", "  "]
     grade("decode_words", "RegexTokenizer", [vocab], rng.integers(0, len(vocab), 20).tolist())
 

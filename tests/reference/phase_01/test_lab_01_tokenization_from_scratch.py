@@ -28,7 +28,7 @@ SAMPLE = "Hello, world! Don't tokenize naively — GPT-2's regex is smart."
 SAMPLE_IDS = "15496 11 995 0 2094 470 11241 1096 12385 2280 851 402 11571 12 17 338 40364 318 4451 13"
 CHARACTERS_PER_DATASET = 150_000  # the whole mirror, 49 million characters, was compared once and agreed
 
-# Any valid Unicode, and text dense in what tokenizers trip over: blanks, apostrophes, digits, marks, several scripts.
+# Any valid Unicode, and text dense in what tokenizers trip over: spaces, apostrophes, digits, marks, several scripts.
 ANY = st.text()
 # Not all engines have the same Unicode tables, so they disagree about characters that became letters lately.
 ASSIGNED = st.text(st.characters(exclude_categories=["Cs", "Cn"]))
@@ -63,7 +63,7 @@ def rust_pieces(text):
 
 @settings(max_examples=500, deadline=None)
 @given(st.one_of(ASSIGNED, TRICKY))
-@example("  two  blanks  ")
+@example("  two  spaces  ")
 @example("DON'T don't 'S it's\n\n\n next")
 @example("a\x1cb \x85 c\u180ed\u200be")
 def test_pieces_equal_those_of_the_tokenizers_package(text):
