@@ -6,7 +6,8 @@ ENV := .venv
 endif
 BIN := $(ENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 PYTHON ?= python3
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+export LABKIT_MAKE := 1
+PIP := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt
 LABKIT := $(BIN)/python -m labkit.cli
 CORE := $(ENV)/.labkit-core
 TEST := $(ENV)/.labkit-test
@@ -33,13 +34,13 @@ test: $(TEST)    ## everything, on the reference solutions
 test-phase%: $(CORE) ## grade your labs of one phase: make test-phase1
 	@$(LABKIT) check --phase $* --install
 check: $(CORE)   ## grade one lab: make check LAB=1.1
-	@$(LABKIT) check $(LAB) --install
+	@$(LABKIT) check $(LAB) $(if $(ONLY),--only $(ONLY)) $(if $(SEED),--seed $(SEED)) --install
 watch: $(CORE)   ## grade after every save: make watch LAB=1.1
 	@$(LABKIT) watch $(LAB)
 next: $(CORE)    ## the next TODO
 	@$(LABKIT) next
-hint: $(CORE)    ## a hint: make hint LAB=1.1
-	@$(LABKIT) hint $(LAB)
+hint: $(CORE)    ## a hint: make hint LAB=1.1 LEVEL=2
+	@$(LABKIT) hint $(LAB) $(if $(TODO),--todo $(TODO)) $(if $(LEVEL),--level $(LEVEL))
 grade: $(TEST)   ## grade other people's code: make grade SUBMISSIONS=dir
 	@$(LABKIT) grade $(SUBMISSIONS)
 test-cuda: $(TEST) ## the CUDA twins of all checks, on the references

@@ -128,8 +128,8 @@ def next_todo() -> None:
             out.print(f"[bold]{lab}[/]  ({len(state.passed)} of {len(state.todos)} TODOs done)\n")
             out.print(f"  [cyan]{place}[/]")
             out.print(f"  [bold]TODO {region.slug}[/]{render.escape(region.rest)}\n")
-            out.print(f"  fill it in, then   labkit check {lab.id}")
-            out.print(f"  stuck?             labkit hint {lab.id}")
+            out.print(f"  fill it in, then   {render.typed('check', lab.id)}")
+            out.print(f"  stuck?             {render.typed('hint', lab.id)}")
             return
     out.print("Everything is done.")
 
@@ -137,7 +137,7 @@ def next_todo() -> None:
 @app.command()
 def hint(
     name: Name,
-    todo: Annotated[str | None, typer.Argument(help="a TODO; none: the first open one")] = None,
+    todo: Annotated[str | None, typer.Option(help="a TODO; none: the first open one")] = None,
     level: Annotated[int, typer.Option(min=1, max=3, help="1 nudges, 2 explains, 3 nearly tells")] = 1,
 ) -> None:
     """A hint for a TODO, in three levels."""
@@ -152,7 +152,7 @@ def hint(
     out.print(f"[bold]{slug}[/], hint {level} of {len(hints[slug])}\n")
     out.print(hints[slug][level - 1], markup=False)
     if level < len(hints[slug]):
-        out.print(f"\n[dim]more: labkit hint {lab.id} {slug} --level {level + 1}[/]")
+        out.print(f"\n[dim]more: {render.typed('hint', lab.id, todo=slug, level=level + 1)}[/]")
 
 
 @app.command()

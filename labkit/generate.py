@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ast
+import re
 import shlex
 import subprocess
 import sys
 
 from rich.console import Console
 
-from labkit import skeleton
+from labkit import catalogue, skeleton
 from labkit.catalogue import Lab
 from labkit.files import write_atomically
 from labkit.grading.render import relative
@@ -32,6 +33,15 @@ def generate(out: Console, labs: list[Lab], check: bool = False) -> int:
                 stale += 1
                 if not check:
                     write_atomically(file, text)
+    readme = catalogue.ROOT / "README.md"
+    if readme.is_file():
+        text = readme.read_text(encoding="utf-8")
+        fresh = COURSE.sub(lambda _: course_table(), text)
+        if fresh != text:
+            out.print(f"README.md: course table {'stale' if check else 'written'}")
+            stale += 1
+            if not check:
+                write_atomically(readme, fresh)
     return 1 if check and stale else 0
 
 
@@ -59,6 +69,23 @@ def stub_of(lab: Lab) -> str:
     )
     tree.body = [Strip().visit(node) for node in tree.body if isinstance(node, keep)]
     return f"# Generated from lab {lab.id} by `make skeletons`.\n{ast.unparse(ast.fix_missing_locations(tree))}\n"
+
+
+COURSE = re.compile(r"(?<=<!--course table-->\n).*?(?=<!--end of course table-->)", re.S)
+
+
+def course_table() -> str:
+    """The table of all labs as the root README shows it."""
+    lines = []
+    for phase in catalogue.phases():
+        if phase.labs:
+            folder = phase.path.name
+            lines += [f"**[{phase.title}]({folder}/)**", "", "| | Lab | Minutes | Difficulty |", "|---|---|---:|---|"]
+            for lab in phase.labs:
+                link = f"[{lab.title}]({folder}/{lab.path.name}/)"
+                lines.append(f"| {lab.id} | {link} | {lab.minutes} | {'★' * lab.difficulty} |")
+            lines.append("")
+    return "\n" + "\n".join(lines)
 
 
 def make_figures(out: Console, lab: Lab) -> None:

@@ -71,9 +71,17 @@ def _failure(out: Console, report: Report, result: Result, values: bool) -> None
             line(f"  {text[:160]}", "dim")
         if len(lines) > OUTPUT_LINES:
             line(f"  ... {len(lines) - OUTPUT_LINES} more lines", "dim")
-    only = f" --only {result.todo}" if result.todo else ""
-    seed = f" --seed {report.seed}" if report.seed else ""
-    line(f"again: labkit check {report.lab.id}{only}{seed}", "dim")
+    line(f"again: {typed('check', report.lab.id, only=result.todo, seed=report.seed)}", "dim")
+
+
+def typed(command: str, lab: str = "", **options: object) -> str:
+    """A command as this reader types it: through make when make runs us, for then labkit is not on the path."""
+    given = {name: value for name, value in options.items() if value}
+    if os.environ.get("LABKIT_MAKE"):
+        words = [f"make {command}", f"LAB={lab}" if lab else "", *(f"{k.upper()}={v}" for k, v in given.items())]
+    else:
+        words = [f"labkit {command}", lab, *(f"--{name} {value}" for name, value in given.items())]
+    return " ".join(word for word in words if word)
 
 
 def printable(text: str) -> str:

@@ -1,4 +1,4 @@
-# labkit: lab 1.4, skeleton 560c540cf84f. Fill the TODOs; then: labkit check 1.4
+# labkit: lab 1.4, skeleton 61cd88c81ada. Fill the TODOs; then: labkit check 1.4
 """PyTorch essentials: tensors, autograd and optimisers, each built once by hand and compared with the real thing.
 
 Shapes: N, M rows, B batch, T query time, S key time, H heads, K head size, D features, F hidden width, V classes.
@@ -31,7 +31,7 @@ def pairwise(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
     x: (N, D)   y: (M, D)   -> dots (N, M) = Σ_d x_nd y_md,  squared distances (N, M) = Σ_d (x_nd - y_md)²
     """
-    # TODO pairwise (~2 lines): both tables at once, no loop over rows
+    # TODO pairwise (~2 lines): both tables at once
     raise NotImplementedError("TODO pairwise")
     # END TODO pairwise
 
@@ -181,7 +181,7 @@ def fit_by_autograd(x: Tensor, y: Tensor, lr: float, steps: int) -> tuple[Tensor
     """
     w, b = x.new_zeros(x.size(1)).requires_grad_(), x.new_zeros(()).requires_grad_()
     losses = []
-    # TODO fit-by-autograd (~9 lines): loss, backward, update outside the graph, clear the gradients; no torch.optim
+    # TODO fit-by-autograd (~9 lines): loss, backward, update outside the graph, clear the gradients
     raise NotImplementedError("TODO fit-by-autograd")
     # END TODO fit-by-autograd
 

@@ -30,7 +30,7 @@ def pairwise(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
     x: (N, D)   y: (M, D)   -> dots (N, M) = Σ_d x_nd y_md,  squared distances (N, M) = Σ_d (x_nd - y_md)²
     """
-    # >>> pairwise (~2 lines): both tables at once, no loop over rows
+    # >>> pairwise (~2 lines): both tables at once
     difference = x[:, None, :] - y[None, :, :]  # (N, M, D)
     return x @ y.T, difference.pow(2).sum(-1)
     # <<< pairwise
@@ -222,7 +222,7 @@ def fit_by_autograd(x: Tensor, y: Tensor, lr: float, steps: int) -> tuple[Tensor
     """
     w, b = x.new_zeros(x.size(1)).requires_grad_(), x.new_zeros(()).requires_grad_()
     losses = []
-    # >>> fit-by-autograd (~9 lines): loss, backward, update outside the graph, clear the gradients; no torch.optim
+    # >>> fit-by-autograd (~9 lines): loss, backward, update outside the graph, clear the gradients
     for _ in range(steps):
         loss = (x @ w + b - y).pow(2).mean()
         loss.backward()

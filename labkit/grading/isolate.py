@@ -1,0 +1,336 @@
+"""The child's side of the sandbox: how a forked child shuts itself in before it reads a stranger's code.
+
+`enter` forks once more. The parent stays outside as the *keeper*: it waits, watches what limits of the kernel cannot
+see, and at the end leaves nothing behind. The child gives up everything it does not need and goes on to serve. In the
+*namespaces* tier it is the first process of a pid namespace, so that its end is the end of all it started.
+
+Every protection is a function of its own: the tests switch each off and look for what then gets through.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import pwd
+import resource
+import shutil
+import signal
+import struct
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from labkit.grading import filters
+from labkit.grading.filters import call
+
+_NEWNS, _NEWUTS, _NEWIPC = 0x20000, 0x4000000, 0x8000000
+_NEWUSER, _NEWPID, _NEWNET = 0x10000000, 0x20000000, 0x40000000
+_NOSUID_NODEV_NOEXEC, _BIND_RECURSIVE, _PRIVATE_RECURSIVE = 0b1110, 0x5000, 0x44000
+_DEVICES = ("null", "zero", "full", "random", "urandom")
+WATCH = 0.1  # seconds between two looks of the keeper
+ENVIRONMENT = {
+    **{"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+    **{"MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1", "MPLBACKEND": "Agg"},
+}
+
+
+def enter(config: dict) -> None:
+    """Returns in a child that is shut in. The caller stays outside as its keeper, and never returns."""
+    uid = None
+    if os.geteuid() == 0:
+        first, count = config["uids"]
+        uid = first + os.getppid() % count  # one user per template, so that no grader meets another's processes
+    mapped = _mapped()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, signal.SIGTERM})
+    call("prctl", 1, signal.SIGTERM, 0, 0, 0)  # PR_SET_PDEATHSIG: a template that dies ends this check
+    call("prctl", 36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
+    folder = None
+    if config["tier"] == "namespaces":
+        uid = own_processes(uid)
+    else:
+        folder = tempfile.mkdtemp(prefix="labkit-check-")
+        if uid is not None:
+            os.chown(folder, uid, uid)
+    pid = os.fork()
+    if pid:
+        os.closerange(3, 4096)
+        keep(pid, config, uid, folder)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD, signal.SIGTERM})
+    os.setsid()
+    if config["tier"] == "namespaces":
+        own_network()
+        own_files(config, uid)
+    os.chdir(folder or "/tmp")
+    environment(folder or "/tmp")
+    lower_limits(config, mapped, uid)
+    if uid is not None:
+        become(uid)
+    give_up_capabilities()
+    filters.no_new_privileges()
+    if folder is not None:
+        restrict_files(config, folder)
+    filter_calls(config)
+
+
+def _mapped() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+
+
+# ---------------------------------------------------------------- what the child gives up
+
+
+def own_processes(uid: int | None) -> int | None:
+    """A pid namespace for the next child; without the right to make one, a user namespace that gives it."""
+    if _has_capability(21):  # CAP_SYS_ADMIN
+        call("unshare", _NEWPID)
+        return uid
+    if uid is not None:
+        become(uid)
+    outside = os.geteuid(), os.getegid()
+    call("unshare", _NEWUSER | _NEWPID)
+    Path("/proc/self/setgroups").write_text("deny")
+    for file, number in zip(("uid_map", "gid_map"), outside):
+        Path("/proc/self", file).write_text(f"{number} {number} 1")
+    return None
+
+
+def _has_capability(number: int) -> bool:
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("CapEff"))
+    return bool(int(line.split()[1], 16) >> number & 1)
+
+
+def own_network() -> None:
+    """A network with nothing in it but a loopback of its own."""
+    call("unshare", _NEWNET)
+    import fcntl
+    import socket
+
+    with socket.socket() as device:
+        fcntl.ioctl(device, 0x8914, struct.pack("<16sh14x", b"lo", 1))  # SIOCSIFFLAGS, IFF_UP
+
+
+def own_files(config: dict, uid: int | None) -> None:
+    """A root folder that holds ``binds`` read-only, a small /tmp, /proc of this pid namespace, five devices."""
+    call("unshare", _NEWNS | _NEWIPC | _NEWUTS)
+    call("sethostname", b"check", 5)
+    call("mount", b"", b"/", None, _PRIVATE_RECURSIVE, None)
+    _mount("tmpfs", "/tmp", "size=1m,nr_inodes=4k,mode=755")
+    os.mkdir("/tmp/old")
+    call("pivot_root", b"/tmp", b"/tmp/old")
+    os.chdir("/")
+    for folder in ("/proc", "/dev", "/etc", "/tmp"):
+        os.mkdir(folder)
+    _mount("tmpfs", "/dev", "size=64k,nr_inodes=16,mode=755", 0)
+    number = os.getuid() if uid is None else uid
+    Path("/etc/passwd").write_text(f"learner:x:{number}:{number}::/tmp:/bin/sh\n")
+    Path("/etc/hosts").write_text("127.0.0.1 localhost\n")
+    os.symlink("/tmp", "/dev/shm")
+    for path in [*config["binds"], *(f"/dev/{name}" for name in _DEVICES)]:
+        _bind(path)
+    with contextlib.suppress(OSError):  # not allowed where parts of /proc are covered: then there is none
+        _mount("proc", "/proc", "", _NOSUID_NODEV_NOEXEC | 1)
+    call("umount2", b"/old", 2)  # MNT_DETACH
+    os.rmdir("/old")
+    for folder in ("/", "/dev"):
+        _read_only(folder)
+    _mount("tmpfs", "/tmp", f"size={config['disk']},nr_inodes=20k,mode=1777")
+
+
+def _mount(kind: str, where: str, options: str, flags: int = 0b110) -> None:
+    call("mount", kind.encode(), where.encode(), kind.encode(), flags, options.encode())
+
+
+def _bind(path: str) -> None:
+    """The host's ``path`` under the same name; a link stays a link."""
+    old = f"/old{path}"
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    if os.path.islink(old):
+        os.symlink(os.readlink(old), path)
+        return
+    if os.path.isdir(old):
+        os.makedirs(path, exist_ok=True)
+    elif not os.path.exists(path):
+        os.close(os.open(path, os.O_CREAT))
+    call("mount", old.encode(), path.encode(), None, _BIND_RECURSIVE, None)
+
+
+def _read_only(path: str) -> None:
+    """Everything from here down: read-only, and no set-uid bits (mount_setattr, recursively)."""
+    call("syscall", 442, -100, path.encode(), 0x8000, struct.pack("<QQQQ", 0b11, 0, 0, 0), 32)
+
+
+def environment(home: str) -> None:
+    """Only what programs need: nothing of the grader's."""
+    os.environ.clear()
+    os.environ.update(ENVIRONMENT | {"HOME": home, "TMPDIR": home, "LABKIT_CACHE": f"{home}/cache"})
+    tempfile.tempdir = None
+
+
+def lower_limits(config: dict, mapped: int, uid: int | None) -> None:
+    """Hard limits of the kernel, which only root could raise again."""
+    memory = mapped + config["memory"]
+    processes = config["processes"] + (0 if uid is not None else _running_here(config))
+    for name, value in {
+        **{"AS": memory, "NPROC": processes, "FSIZE": config["disk"], "CPU": config["cpu"]},
+        **{"CORE": 0, "NOFILE": 512, "MEMLOCK": 64 << 10, "MSGQUEUE": 0, "RTPRIO": 0},
+    }.items():
+        number = getattr(resource, f"RLIMIT_{name}")
+        _, hard = resource.getrlimit(number)
+        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(number, (value, value))
+
+
+def _running_here(config: dict) -> int:
+    """The threads this user runs already: outside a user namespace they count as well."""
+    if config["tier"] == "namespaces":
+        return 0
+    mine = [entry for entry in os.scandir("/proc") if entry.name.isdigit() and _owner(entry.path) == os.getuid()]
+    return sum(len(os.listdir(f"{entry.path}/task")) for entry in mine)
+
+
+def _owner(path: str) -> int | None:
+    with contextlib.suppress(OSError):
+        return os.stat(path).st_uid
+    return None
+
+
+def become(uid: int) -> None:
+    """Another user for good, in no group but its own."""
+    os.setgroups([])
+    os.setresgid(uid, uid, uid)
+    os.setresuid(uid, uid, uid)
+
+
+def give_up_capabilities() -> None:
+    """None in any set; a user namespace of its own would otherwise leave the child all of them."""
+    with contextlib.suppress(OSError):  # EINVAL behind the last one; EPERM when there is nothing to drop them with
+        for number in range(64):
+            call("prctl", 24, number, 0, 0, 0)  # PR_CAPBSET_DROP
+    call("capset", struct.pack("<Ii", 0x20080522, 0), bytes(24))
+    call("prctl", 4, 1, 0, 0, 0)  # PR_SET_DUMPABLE: a change of user made the child's own /proc unreadable
+
+
+def restrict_files(config: dict, folder: str) -> None:
+    """Where Landlock is there: reading only ``binds``, writing only ``folder``."""
+    devices = [f"/dev/{name}" for name in _DEVICES]
+    known = [path for path in ("/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/etc/passwd") if os.path.exists(path)]
+    filters.restrict_files([*config["binds"], *known], [folder, *devices])
+
+
+def filter_calls(config: dict) -> None:
+    filters.filter_calls(sockets=config["tier"] == "namespaces")
+
+
+# ---------------------------------------------------------------- the keeper
+
+
+def keep(pid: int, config: dict, uid: int | None, folder: str | None) -> None:
+    """Waits for the child's end or for SIGTERM, ends all that is left, and goes the way the child went."""
+    status = None
+    while status is None:
+        said = signal.sigtimedwait({signal.SIGCHLD, signal.SIGTERM}, WATCH)
+        if said is not None and said.si_signo == signal.SIGTERM:
+            break
+        if said is None and (reason := greedy(config, folder)):
+            os.write(2, f"\nstopped by the grader: {reason}\n".encode())
+            break
+        status = _ended(pid)
+    if status is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        _, status = os.waitpid(pid, 0)
+    end_all(uid)
+    if folder is not None:
+        remove(folder, uid)
+    code = os.waitstatus_to_exitcode(status)
+    if code < 0:
+        signal.signal(-code, signal.SIG_DFL) if -code not in (signal.SIGKILL, signal.SIGSTOP) else None
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        os.kill(os.getpid(), -code)
+    os._exit(code)
+
+
+def _ended(pid: int) -> int | None:
+    """The child's wait status once it has ended; reaps the orphans that came here on the way."""
+    found = None
+    with contextlib.suppress(ChildProcessError):
+        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+            found = ended[1] if ended[0] == pid else found
+    return found
+
+
+def greedy(config: dict, folder: str | None) -> str | None:
+    """What the kernel's limits, which are per process and per file, do not see."""
+    family = descendants(os.getpid())
+    if len(family) > 1 and sum(map(_memory, family)) > config["memory"]:
+        return f"its processes together took more than {config['memory'] >> 20} MiB"
+    if folder is not None and _size(folder, config["disk"]) > config["disk"]:
+        return f"it wrote more than {config['disk'] >> 20} MiB"
+    return None
+
+
+def descendants(pid: int) -> list[int]:
+    """Every process that comes from ``pid``, itself not included."""
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for task in os.listdir(f"/proc/{pid}/task"):
+            for child in Path(f"/proc/{pid}/task/{task}/children").read_text().split():
+                found += [int(child), *descendants(int(child))]
+    return found
+
+
+def _memory(pid: int) -> int:
+    """Bytes a process holds, shared pages divided among their users."""
+    with contextlib.suppress(OSError, StopIteration, ValueError):
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith("Pss:")).split()[1]) << 10
+    return 0
+
+
+def _size(folder: str, enough: int) -> int:
+    """Bytes on disk below a folder; stops counting when it is enough. Every file costs a block at least."""
+    total, waiting = 0, [folder]
+    while waiting and total <= enough:
+        with contextlib.suppress(OSError):
+            for entry in os.scandir(waiting.pop()):
+                total += max(4096, entry.stat(follow_symlinks=False).st_blocks * 512)
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
+    return total
+
+
+def end_all(uid: int | None) -> None:
+    """Kills whatever is left of the check. In a pid namespace the kernel has done it already."""
+    while True:
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            return
+        if uid is None or not _kill_user(uid):
+            for pid in descendants(os.getpid()):
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
+        time.sleep(0.001)
+
+
+def _kill_user(uid: int) -> bool:
+    """Kills every process of the user in one stroke, so that none can fork its way out of it."""
+    pid = os.fork()
+    if pid == 0:
+        with contextlib.suppress(BaseException):
+            become(uid)
+            os.kill(-1, signal.SIGKILL)
+            os._exit(0)
+        os._exit(1)
+    return os.waitpid(pid, 0)[1] == 0
+
+
+def remove(folder: str, uid: int | None) -> None:
+    """Removes the check's folder, however deep it is nested."""
+    with contextlib.suppress(RecursionError):
+        shutil.rmtree(folder, ignore_errors=True)
+    if os.path.exists(folder):
+        os.spawnlp(os.P_WAIT, "rm", "rm", "-rf", folder)

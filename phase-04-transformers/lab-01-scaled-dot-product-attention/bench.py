@@ -1,0 +1,165 @@
+"""Peak memory and time of the four forms against the sequence length, beside torch's own attention.
+
+python bench.py                                  two heads of 64, causal, T = S up to 4,096, about two minutes
+python bench.py --device cuda --lengths 1024 4096 16384
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import solution
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+from labkit import run
+
+PRESETS = {
+    "smoke": {"lengths": [64, 128], "loop_limit": 64, "tile": 32, "heads": 2, "head_size": 64, "repeats": 1},
+    "cpu": {
+        "lengths": [64, 128, 256, 512, 1024, 2048, 4096],
+        "loop_limit": 256,  # the loop's longest sequence: 16 times the work for 4 times the length
+        "tile": 128,
+        "heads": 2,
+        "head_size": 64,
+        "repeats": 3,
+    },
+}
+FORMS = ["loop", "bmm", "einsum", "tiled", "torch"]
+
+
+def causal_form(name: str, tile: int) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """Causal self-attention in one of the forms. Those that need a (T, T) mask make it themselves: it is part of the bill."""
+
+    def masked(attend: Callable) -> Callable:
+        return lambda q, k, v: attend(q, k, v, solution.causal_mask(q.size(2), k.size(2), device=q.device))
+
+    return {
+        "loop": masked(solution.attend_loop),
+        "bmm": masked(solution.attend_bmm),
+        "einsum": masked(lambda *inputs: solution.attend_einsum(*inputs)[0]),
+        "tiled": lambda q, k, v: solution.attend_tiled(q, k, v, causal=True, tile=tile),
+        "torch": lambda q, k, v: scaled_dot_product_attention(q, k, v, is_causal=True),
+    }[name]
+
+
+def measure(name: str, length: int, args: dict[str, Any]) -> dict[str, float | None]:
+    """Milliseconds (best of the repeats) and peak MiB beyond the inputs, without gradient and with it.
+
+    Runs in a process of its own: what another form allocated before must not show here.
+    """
+    torch.set_num_threads(1)
+    attend = causal_form(name, args["tile"])
+    found: dict[str, float | None] = {}
+    for mode in ("forward", "training"):
+        work = workload(attend, 16, mode, args)
+        work()  # the first call of anything loads libraries
+        work = workload(attend, length, mode, args)
+        found[f"{mode}_mib"] = peak_mib(work, args["device"])
+        found[f"{mode}_ms"] = min(milliseconds(work, args["device"]) for _ in range(args["repeats"]))
+    return found
+
+
+def workload(attend: Callable, length: int, mode: str, args: dict[str, Any]) -> Callable[[], Any]:
+    """One call of attention without autograd, or one with the backward pass behind it."""
+    shape = (1, args["heads"], length, args["head_size"])
+    q, k, v, d_out = (torch.randn(shape, device=args["device"]) for _ in range(4))
+    if mode == "forward":
+        return lambda: attend(q, k, v)
+    leaves = [x.requires_grad_() for x in (q, k, v)]
+    return lambda: torch.autograd.grad(attend(*leaves), leaves, d_out)
+
+
+def peak_mib(work: Callable[[], Any], device: str) -> float | None:
+    """How far memory rose during the call: the process's own high-water mark, so nothing inside a kernel is missed.
+
+    None where there is no way to reset that mark (CPU on anything but Linux).
+    """
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        work()
+        return (torch.cuda.max_memory_allocated() - before) / 2**20
+    reset, status = Path("/proc/self/clear_refs"), Path("/proc/self/status")
+    if not reset.exists():
+        work()
+        return None
+    reset.write_text("5")
+    before = status.read_text()
+    work()
+    kib = [int(re.search(rf"{field}:\s+(\d+) kB", text)[1]) for field, text in
+           (("VmRSS", before), ("VmHWM", status.read_text()))]  # fmt: skip
+    return max(0, kib[1] - kib[0]) / 2**10
+
+
+def milliseconds(work: Callable[[], Any], device: str) -> float:
+    if device == "cuda":
+        torch.cuda.synchronize()
+    began = time.perf_counter()
+    work()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return 1e3 * (time.perf_counter() - began)
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = run.arguments(__doc__, PRESETS, argv, device=True)
+    torch.set_num_threads(1)
+    settings = {key: getattr(args, key) for key in ("tile", "heads", "head_size", "repeats", "device")}
+    jobs = [
+        (name, length, settings) for length in args.lengths for name in FORMS
+        if name != "loop" or length <= args.loop_limit
+    ]  # fmt: skip
+    found: dict[str, dict] = {name: {} for name in FORMS}
+    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
+        for job in run.progress(jobs, "forms and lengths"):
+            found[job[0]][job[1]] = pool.apply(measure, job)
+    print(f"One sequence, {args.heads} heads of {args.head_size}, causal, float32, one thread; tile {args.tile}\n")
+    for quantity, title in (("forward_ms", "forward, ms"), ("training_ms", "forward and backward, ms"),
+                            ("forward_mib", "forward, peak MiB"), ("training_mib", "forward and backward, peak MiB")):  # fmt: skip
+        rows = [[length, *(found[name].get(length, {}).get(quantity) for name in FORMS)] for length in args.lengths]
+        print(title + "\n" + run.table(["T", *FORMS], [[f"{x:.1f}" if isinstance(x, float) else x for x in row] for row in rows]) + "\n")
+    plot(args, found)
+    run.save_results(args, summary(args, found), "bench")
+
+
+def summary(args: Any, found: dict[str, dict]) -> dict[str, Any]:
+    """Every measurement by form, quantity and length, and the ratios at the longest length."""
+    results: dict[str, Any] = {"tile": args.tile, "heads": args.heads, "head_size": args.head_size}
+    for name, by_length in found.items():
+        quantities = next(iter(by_length.values()))
+        results[name] = {key: {str(n): row[key] for n, row in by_length.items()} for key in quantities}
+    longest = args.lengths[-1]
+    ours, peer, torch_own = (found[name][longest] for name in ("tiled", "bmm", "torch"))
+    results["longest"] = longest
+    for key in ours:
+        if ours[key] and torch_own[key]:
+            results[f"{key}_bmm_over_tiled"] = peer[key] / ours[key]
+            results[f"{key}_tiled_over_torch"] = ours[key] / torch_own[key]
+    return results
+
+
+def plot(args: Any, found: dict[str, dict]) -> None:
+    fig, axes = run.figure(1, 2, width=10, height=4.2)
+    for ax, (quantity, label) in zip(axes, (("training_ms", "ms"), ("training_mib", "peak MiB beyond the inputs"))):
+        for name, marker in zip(FORMS, "xos^d"):
+            points = [(n, row[quantity]) for n, row in found[name].items() if row[quantity]]
+            if points:
+                ax.loglog(*zip(*points), marker=marker, markersize=5, label=name)
+        ax.set_xticks(args.lengths, [f"{n:,}" for n in args.lengths])
+        ax.minorticks_off()
+        ax.set(xlabel="sequence length T = S", ylabel=label)
+    axes[0].set_title("Time, forward and backward")
+    axes[1].set_title("Memory, forward and backward")
+    axes[0].legend()
+    run.save_figure(args, fig, "bench.png")
+
+
+if __name__ == "__main__":
+    run.main(main)
