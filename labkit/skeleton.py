@@ -128,13 +128,28 @@ def edited(lab_text: str) -> bool:
     return stamp is None or stamp["hash"] != _digest(rest)
 
 
+def stamped_lab(first_line: str) -> str | None:
+    """The id of the lab whose stamp this is; None when it is no stamp."""
+    stamp = _STAMP.match(first_line)
+    return stamp["id"] if stamp else None
+
+
+def fresh(lab: Lab) -> str:
+    """The untouched ``lab.py``: generated from the solution, or the copy that a student edition keeps."""
+    if lab.solution.is_file():
+        return skeleton(lab.solution.read_text(encoding="utf-8"), lab.id)
+    from labkit.grading.recorded import untouched
+
+    return untouched(lab)
+
+
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def write_lab(lab: Lab) -> str:
     """Writes ``lab.py`` unless it is edited. Returns "written", "unchanged" or "kept" (somebody's work)."""
-    wanted = skeleton(lab.solution.read_text(encoding="utf-8"), lab.id)
+    wanted = fresh(lab)
     if lab.lab_file.is_file():
         current = lab.lab_file.read_text(encoding="utf-8")
         if current == wanted:
@@ -150,7 +165,7 @@ def drifted(lab: Lab) -> bool:
     if not lab.lab_file.is_file():
         return True
     current = lab.lab_file.read_text(encoding="utf-8")
-    return not edited(current) and current != skeleton(lab.solution.read_text(encoding="utf-8"), lab.id)
+    return not edited(current) and current != fresh(lab)
 
 
 def backup(file: Path) -> Path:
@@ -170,10 +185,10 @@ def update_lab(lab: Lab) -> tuple[str, list[str], Path | None]:
     Returns the outcome ("updated" or "unchanged"), the slugs that have no place any more, and the backup.
     """
     current = lab.lab_file.read_text(encoding="utf-8")
-    fresh = skeleton(lab.solution.read_text(encoding="utf-8"), lab.id)
+    untouched = fresh(lab)
     answers = {region.slug: region.body for region in todo_regions(current) if not region.untouched}
-    places = todo_regions(fresh)
-    updated = fresh
+    places = todo_regions(untouched)
+    updated = untouched
     for region in reversed(places):
         if region.slug in answers:
             updated = _replace(updated, region, answers[region.slug])

@@ -10,14 +10,11 @@ Every protection is a function of its own: the tests switch each off and look fo
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
-import pwd
 import resource
 import shutil
 import signal
 import struct
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -44,8 +41,6 @@ def enter(config: dict) -> None:
         uid = first + os.getppid() % count  # one user per template, so that no grader meets another's processes
     mapped = _mapped()
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, signal.SIGTERM})
-    call("prctl", 1, signal.SIGTERM, 0, 0, 0)  # PR_SET_PDEATHSIG: a template that dies ends this check
-    call("prctl", 36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
     folder = None
     if config["tier"] == "namespaces":
         uid = own_processes(uid)
@@ -53,6 +48,8 @@ def enter(config: dict) -> None:
         folder = tempfile.mkdtemp(prefix="labkit-check-")
         if uid is not None:
             os.chown(folder, uid, uid)
+    call("prctl", 1, signal.SIGTERM, 0, 0, 0)  # PR_SET_PDEATHSIG: a template that dies ends this check
+    call("prctl", 36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
     pid = os.fork()
     if pid:
         os.closerange(3, 4096)
@@ -122,7 +119,7 @@ def own_files(config: dict, uid: int | None) -> None:
     os.chdir("/")
     for folder in ("/proc", "/dev", "/etc", "/tmp"):
         os.mkdir(folder)
-    _mount("tmpfs", "/dev", "size=64k,nr_inodes=16,mode=755", 0)
+    _mount("tmpfs", "/tmp", f"size={config['disk']},nr_inodes=20k,mode=1777")
     number = os.getuid() if uid is None else uid
     Path("/etc/passwd").write_text(f"learner:x:{number}:{number}::/tmp:/bin/sh\n")
     Path("/etc/hosts").write_text("127.0.0.1 localhost\n")
@@ -133,9 +130,9 @@ def own_files(config: dict, uid: int | None) -> None:
         _mount("proc", "/proc", "", _NOSUID_NODEV_NOEXEC | 1)
     call("umount2", b"/old", 2)  # MNT_DETACH
     os.rmdir("/old")
-    for folder in ("/", "/dev"):
-        _read_only(folder)
-    _mount("tmpfs", "/tmp", f"size={config['disk']},nr_inodes=20k,mode=1777")
+    read_only = 0b11  # and no set-uid bits
+    call("syscall", 442, -100, b"/", 0x8000, struct.pack("<QQQQ", read_only, 0, 0, 0), 32)  # mount_setattr, recursively
+    call("syscall", 442, -100, b"/tmp", 0, struct.pack("<QQQQ", 0, 0b01, 0, 0), 32)
 
 
 def _mount(kind: str, where: str, options: str, flags: int = 0b110) -> None:
@@ -154,11 +151,6 @@ def _bind(path: str) -> None:
     elif not os.path.exists(path):
         os.close(os.open(path, os.O_CREAT))
     call("mount", old.encode(), path.encode(), None, _BIND_RECURSIVE, None)
-
-
-def _read_only(path: str) -> None:
-    """Everything from here down: read-only, and no set-uid bits (mount_setattr, recursively)."""
-    call("syscall", 442, -100, path.encode(), 0x8000, struct.pack("<QQQQ", 0b11, 0, 0, 0), 32)
 
 
 def environment(home: str) -> None:
@@ -201,6 +193,7 @@ def become(uid: int) -> None:
     os.setgroups([])
     os.setresgid(uid, uid, uid)
     os.setresuid(uid, uid, uid)
+    call("prctl", 4, 1, 0, 0, 0)  # PR_SET_DUMPABLE: the change took its own /proc away from it
 
 
 def give_up_capabilities() -> None:
@@ -209,7 +202,6 @@ def give_up_capabilities() -> None:
         for number in range(64):
             call("prctl", 24, number, 0, 0, 0)  # PR_CAPBSET_DROP
     call("capset", struct.pack("<Ii", 0x20080522, 0), bytes(24))
-    call("prctl", 4, 1, 0, 0, 0)  # PR_SET_DUMPABLE: a change of user made the child's own /proc unreadable
 
 
 def restrict_files(config: dict, folder: str) -> None:

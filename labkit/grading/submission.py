@@ -143,7 +143,7 @@ def read(path: Path, labs: Iterable[Lab]) -> Submission:
         else:
             _read_archive(path, intake)
     except Refused as refusal:
-        intake.found.clear()
+        intake = _Intake([])
         intake.submission.notes.append(str(refusal))
     except OSError as error:
         intake.submission.failure = f"it cannot be read: {error.strerror or error}"
@@ -230,7 +230,7 @@ class _Intake:
         submission.notes += self.odd[:3]
         if len(self.odd) > 3:
             submission.notes.append(f"{len(self.odd) - 3} more such files ignored")
-        if not submission.failure and not (submission.labs or submission.refused or submission.broken):
+        if not (submission.labs or submission.refused or submission.broken or submission.notes or submission.failure):
             other = f"; {self.others:,} other files were ignored" if self.others else ""
             submission.notes.append(f"it holds no lab.py of the labs to be graded{other}")
         elif self.others > 1000:
@@ -309,13 +309,18 @@ def _read_zip(data: bytes, intake: _Intake) -> None:
                 kind = "a file in a compression other than deflate"
 
             def load(limit: int, info: zipfile.ZipInfo = info) -> bytes:
-                try:
-                    with archive.open(info) as member:
-                        return member.read(limit)  # a header may lie about the size: read no more than this
-                except Exception as error:
-                    raise Refused(f"damaged in the archive: {type(error).__name__}") from None
+                return _damaged(lambda: archive.open(info).read(limit))  # no more than this, whatever a header says
 
             intake.offer(info.filename, kind, load)
+
+
+def _damaged(load: Callable[[], bytes]) -> bytes:
+    try:
+        return load()
+    except Refused:
+        raise
+    except Exception as error:
+        raise Refused(f"damaged in the archive ({type(error).__name__})") from None
 
 
 class _Capped(io.RawIOBase):
@@ -328,7 +333,7 @@ class _Capped(io.RawIOBase):
         return True
 
     def read(self, size: int = -1) -> bytes:
-        data = self.stream.read(min(size if size >= 0 else self.left, self.left) + 1)
+        data = self.stream.read(size if size >= 0 else self.left + 1)
         self.left -= len(data)
         if self.left < 0:
             raise Refused(f"unpacked it is larger than {UNPACKED_BYTES >> 20} MB: hand in the lab.py files only")
@@ -344,4 +349,8 @@ def _read_tar(stream: io.BufferedIOBase, intake: _Intake) -> None:
             kind = "a symbolic link" if member.issym() else "a hard link" if member.islnk() else ""
             if not kind and (not member.isreg() or member.issparse()):
                 kind = "a device or pipe"
-            intake.offer(member.name, kind, lambda limit, m=member: archive.extractfile(m).read(limit))
+
+            def load(limit: int, member: tarfile.TarInfo = member) -> bytes:
+                return _damaged(lambda: archive.extractfile(member).read(limit))
+
+            intake.offer(member.name, kind, load)

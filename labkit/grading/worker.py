@@ -154,11 +154,15 @@ def child(order: dict, answers: int, output: int) -> None:
         stream = os.dup2(answers, 3)
         os.closerange(4, 4096)
         if order["sandbox"] is not None:
-            from labkit.grading import sandbox
+            from labkit.grading import isolate
 
-            sandbox.enter(order["sandbox"])
-        limit(order["memory"], order["file_size"])
+            isolate.enter(order["sandbox"])
+        else:
+            limit(order["memory"], order["file_size"])
         with open(stream, "rb", closefd=False) as reader, open(stream, "wb", closefd=False) as writer:
+            if order["sandbox"] is not None:
+                writer.write(wire.pack("ready"))
+                writer.flush()
             serve(reader, writer)
     except BaseException:
         with contextlib.suppress(BaseException):

@@ -24,7 +24,7 @@ def prepare(text: str, form: str | None=None) -> str:
     ...
 
 def whitespace_pieces(text: str) -> list[str]:
-    """The words of a text: what stands between stretches of whitespace (blanks, tabs, line ends), in order.
+    """The words of a text: what stands between stretches of whitespace (spaces, tabs, line ends), in order.
 
     No piece is empty and none contains whitespace, however much of it there is and wherever it stands.
     """
@@ -44,10 +44,10 @@ def gpt2_pattern() -> regex.Pattern:
     """The compiled expression that cuts text as GPT-2 does. Where several alternatives match, the first one wins:
 
     1. the end of a contraction: ' and then s, d, m, t, ll, ve or re; lower case only
-    2. a run of letters of any script (\\p{L}), together with one blank in front of it if there is one
+    2. a run of letters of any script (\\p{L}), together with one space in front of it if there is one
     3. a run of numbers of any script (\\p{N}), likewise
     4. a run of anything that is neither whitespace nor letter nor number, likewise
-    5. a run of whitespace that stops before its last character if a non-blank follows (and so leaves that blank to it)
+    5. a run of whitespace; when something else follows it, all of the run but its last character
     6. a run of whitespace
 
     Every character belongs to one piece, so the pieces joined are the text.   Radford et al. 2019, GPT-2's encoder.py
@@ -64,7 +64,7 @@ class WordTokenizer:
     vocab: list of str, the special tokens first (among them "<unk>"); form: a Unicode normal form for `encode`, or None
     """
     pieces: Callable[[str], list[str]]
-    pieces_hold_blanks: bool
+    pieces_hold_spaces: bool
 
     def __init__(self, vocab: Sequence[str], special_tokens: Sequence[str]=(UNK,), form: str | None=None):
         ...
@@ -84,18 +84,18 @@ class WordTokenizer:
     def decode(self, ids: Iterable[int]) -> str:
         """The text of the ids: their tokens in `self.vocab`, put together so that as much as possible is restored.
 
-        Pieces that hold their blanks (`self.pieces_hold_blanks`) need nothing between them; of the others we know that
-        there was some whitespace, and put one blank.   Raises ValueError for an id outside 0 .. len(self.vocab) - 1
+        Pieces that hold their spaces (`self.pieces_hold_spaces`) need nothing between them; of the others we know that
+        there was some whitespace, and put one space.   Raises ValueError for an id outside 0 .. len(self.vocab) - 1
         """
         ...
 
 class WhitespaceTokenizer(WordTokenizer):
-    """Words as they stand between blanks. Loses which blanks there were, and every word it has not seen."""
-    pieces, pieces_hold_blanks = (staticmethod(whitespace_pieces), False)
+    """Words as they stand between spaces. Loses which spaces there were, and every word it has not seen."""
+    pieces, pieces_hold_spaces = (staticmethod(whitespace_pieces), False)
 
 class RegexTokenizer(WordTokenizer):
-    """GPT-2's pieces. Keeps every blank, but still loses every piece it has not seen."""
-    pieces, pieces_hold_blanks = (staticmethod(gpt2_pieces), True)
+    """GPT-2's pieces. Keeps every space, but still loses every piece it has not seen."""
+    pieces, pieces_hold_spaces = (staticmethod(gpt2_pieces), True)
 
 class ByteLevelTokenizer:
     """One id per byte of the text's UTF-8: 256 ids, no training, nothing unknown."""

@@ -1,4 +1,4 @@
-# labkit: lab 1.1, skeleton 66a3ee653ce5. Fill the TODOs; then: labkit check 1.1
+# labkit: lab 1.1, skeleton 96da529f7bd2. Fill the TODOs; then: labkit check 1.1
 """Three tokenizers - words, GPT-2's pieces, bytes - and what each one costs on real text.
 
 python solution.py --preset smoke                         a first look, in seconds
@@ -53,7 +53,7 @@ def prepare(text: str, form: str | None = None) -> str:
 # Text to pieces, pieces to a vocabulary
 # ---------------------------------------------------------------------------------------------------------------------
 def whitespace_pieces(text: str) -> list[str]:
-    """The words of a text: what stands between stretches of whitespace (blanks, tabs, line ends), in order.
+    """The words of a text: what stands between stretches of whitespace (spaces, tabs, line ends), in order.
 
     No piece is empty and none contains whitespace, however much of it there is and wherever it stands.
     """
@@ -81,10 +81,10 @@ def gpt2_pattern() -> regex.Pattern:
     r"""The compiled expression that cuts text as GPT-2 does. Where several alternatives match, the first one wins:
 
     1. the end of a contraction: ' and then s, d, m, t, ll, ve or re; lower case only
-    2. a run of letters of any script (\p{L}), together with one blank in front of it if there is one
+    2. a run of letters of any script (\p{L}), together with one space in front of it if there is one
     3. a run of numbers of any script (\p{N}), likewise
     4. a run of anything that is neither whitespace nor letter nor number, likewise
-    5. a run of whitespace that stops before its last character if a non-blank follows (and so leaves that blank to it)
+    5. a run of whitespace; when something else follows it, all of the run but its last character
     6. a run of whitespace
 
     Every character belongs to one piece, so the pieces joined are the text.   Radford et al. 2019, GPT-2's encoder.py
@@ -109,7 +109,7 @@ class WordTokenizer:
     """
 
     pieces: Callable[[str], list[str]]  # how the text is cut
-    pieces_hold_blanks: bool  # True when the blanks between words are inside the pieces
+    pieces_hold_spaces: bool  # True when the spaces between words are inside the pieces
 
     def __init__(self, vocab: Sequence[str], special_tokens: Sequence[str] = (UNK,), form: str | None = None):
         start = list(vocab[: len(special_tokens)])
@@ -140,8 +140,8 @@ class WordTokenizer:
     def decode(self, ids: Iterable[int]) -> str:
         """The text of the ids: their tokens in `self.vocab`, put together so that as much as possible is restored.
 
-        Pieces that hold their blanks (`self.pieces_hold_blanks`) need nothing between them; of the others we know that
-        there was some whitespace, and put one blank.   Raises ValueError for an id outside 0 .. len(self.vocab) - 1
+        Pieces that hold their spaces (`self.pieces_hold_spaces`) need nothing between them; of the others we know that
+        there was some whitespace, and put one space.   Raises ValueError for an id outside 0 .. len(self.vocab) - 1
         """
         # TODO decode-words (~6 lines): check every id, look it up, join
         raise NotImplementedError("TODO decode-words")
@@ -149,15 +149,15 @@ class WordTokenizer:
 
 
 class WhitespaceTokenizer(WordTokenizer):
-    """Words as they stand between blanks. Loses which blanks there were, and every word it has not seen."""
+    """Words as they stand between spaces. Loses which spaces there were, and every word it has not seen."""
 
-    pieces, pieces_hold_blanks = staticmethod(whitespace_pieces), False
+    pieces, pieces_hold_spaces = staticmethod(whitespace_pieces), False
 
 
 class RegexTokenizer(WordTokenizer):
-    """GPT-2's pieces. Keeps every blank, but still loses every piece it has not seen."""
+    """GPT-2's pieces. Keeps every space, but still loses every piece it has not seen."""
 
-    pieces, pieces_hold_blanks = staticmethod(gpt2_pieces), True
+    pieces, pieces_hold_spaces = staticmethod(gpt2_pieces), True
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -211,6 +211,8 @@ def main(argv: list[str] | None = None) -> None:
     texts = [d.text for d in run.load_data(args).documents if not LONE_SURROGATE.search(d.text)]
     random.Random(args.seed).shuffle(texts)
     texts = texts[: args.documents]
+    if len(texts) < 10:
+        raise SystemExit(f"at least 10 documents are needed, and {args.data} gave {len(texts)}")
     held_out, train = texts[: len(texts) // 10], texts[len(texts) // 10 :]  # the tokenizers never see held_out
     tokenizers = {
         "whitespace": WhitespaceTokenizer.train(train, args.min_freq, form=args.form),
@@ -223,8 +225,10 @@ def main(argv: list[str] | None = None) -> None:
 
     print(f"On {len(held_out):,} documents that no tokenizer was trained on:\n")
     results = {name: report.measure(t, held_out, args.repeats) for name, t in run.progress(peers.items(), "encoding")}
-    headers = ["tokenizer", "vocabulary", "chars/token", "unknown %", "exact %", "MB/s"]
-    print(run.table(headers, [[name, *row.values()] for name, row in results.items()]))
+    columns = ["vocabulary", "chars_per_token", "unknown_percent", "exact_percent"]
+    rows = [[name, *(row[column] for column in columns)] for name, row in results.items()]
+    print(run.table(["tokenizer", "vocabulary", "chars/token", "unknown %", "exact %"], rows) + "\n")
+    print("encoding, MB/s: " + ", ".join(f"{name} {row['mb_per_s']:.3g}" for name, row in results.items()))
     if left_out:
         print(left_out)
 

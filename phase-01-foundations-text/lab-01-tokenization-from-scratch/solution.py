@@ -247,8 +247,9 @@ def main(argv: list[str] | None = None) -> None:
 
     print(f"On {len(held_out):,} documents that no tokenizer was trained on:\n")
     results = {name: report.measure(t, held_out, args.repeats) for name, t in run.progress(peers.items(), "encoding")}
-    headers = ["tokenizer", "vocabulary", "chars/token", "unknown %", "exact %"]
-    print(run.table(headers, [[name, *list(row.values())[:4]] for name, row in results.items()]) + "\n")
+    columns = ["vocabulary", "chars_per_token", "unknown_percent", "exact_percent"]
+    rows = [[name, *(row[column] for column in columns)] for name, row in results.items()]
+    print(run.table(["tokenizer", "vocabulary", "chars/token", "unknown %", "exact %"], rows) + "\n")
     print("encoding, MB/s: " + ", ".join(f"{name} {row['mb_per_s']:.3g}" for name, row in results.items()))
     if left_out:
         print(left_out)

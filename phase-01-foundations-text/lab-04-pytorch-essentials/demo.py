@@ -45,7 +45,7 @@ def distances(args: Any, lab: SimpleNamespace) -> dict[str, float]:
     began = time.perf_counter()
     looped = torch.stack([torch.stack([((a - b) ** 2).sum() for b in y]) for a in x])
     loop_ms = 1e3 * (time.perf_counter() - began)
-    broadcast_ms = min(milliseconds(lambda: lab.pairwise(x, y)) for _ in range(args.repeats + 2))
+    broadcast_ms = min(milliseconds(lambda: lab.pairwise(x, y)) for _ in range(10 * args.repeats))
     assert torch.allclose(looped, lab.pairwise(x, y)[1], rtol=1e-4)
     print(f"80 x 100 distances: loop {loop_ms:.1f} ms, broadcast {broadcast_ms:.2f} ms\n")
     return {"loop_ms": loop_ms, "broadcast_ms": broadcast_ms, "ratio": loop_ms / broadcast_ms}

@@ -1,4 +1,4 @@
-# labkit: lab 4.1, skeleton 25ce1fe17d50. Fill the TODOs; then: labkit check 4.1
+# labkit: lab 4.1, skeleton 326f022ffc68. Fill the TODOs; then: labkit check 4.1
 """Scaled dot-product attention four ways: loops, bmm, einsum, and tiles that never hold a T x T matrix.
 
 python solution.py --preset smoke         all forms against torch, in seconds
@@ -36,9 +36,7 @@ def causal_mask(n_queries: int, n_keys: int, offset: int | None = None, device: 
     offset: how many keys stand before query 0 (it may be negative). By default n_keys - n_queries: the queries are the
     last ones, as when a decoder adds a few tokens to keys it has cached.     -> (n_queries, n_keys) bool on `device`
     """
-    if offset is None:
-        offset = n_keys - n_queries
-    # TODO causal-mask (~2 lines): True on and below one diagonal
+    # TODO causal-mask (~3 lines): True on and below one diagonal; which one, offset says
     raise NotImplementedError("TODO causal-mask")
     # END TODO causal-mask
 
@@ -102,7 +100,7 @@ def attend_loop(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> 
     may_look = may_look.expand(*q.shape[:3], k.size(2))  # (B, H, T, S)
     out = v.new_zeros(*q.shape[:3], v.size(3))
     for b, h, t in itertools.product(range(q.size(0)), range(q.size(1)), range(q.size(2))):
-        # TODO loop (~7 lines): the visible keys of query (b, h, t), their scores, their weights; write out[b, h, t]
+        # TODO loop (~6 lines): the visible keys of query (b, h, t), their scores, their weights; write out[b, h, t]
         raise NotImplementedError("TODO loop")
         # END TODO loop
     return out
@@ -194,7 +192,7 @@ def tiled_backward(
     Arguments as in `tiled_forward`; out, lse: what it returned; d_out: (B, H, T, D)    -> dq, dk, dv like q, k, v
     A query that saw no key gets and gives no gradient.                               Dao et al. 2022, algorithm 4
     """
-    # TODO tiled-backward (~12 lines): once per query d_out · out; then per tile the weights, dv, d_score, dq and dk
+    # TODO tiled-backward (~11 lines): once per query d_out · out; then per tile the weights, dv, d_score, dq and dk
     raise NotImplementedError("TODO tiled-backward")
     # END TODO tiled-backward
 
