@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from labkit import catalogue, progress, skeleton
+from labkit import catalogue, cli_grade, progress, skeleton
 from labkit.catalogue import Lab, labs
 from labkit.files import write_atomically
 from labkit.grading import render
@@ -308,6 +308,8 @@ def bench(names: Names = None, phase: PhaseOption = None) -> None:
             out.print(f"[bold]{lab}[/]")
             subprocess.run([sys.executable, "bench.py"], cwd=lab.path, check=True)
 
+
+cli_grade.register(app, out)
 
 if __name__ == "__main__":
     app()

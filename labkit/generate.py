@@ -1,4 +1,4 @@
-"""Writes what is generated: ``lab.py``, ``requirements.txt``, the stubs of ``labkit.reference``, the figures."""
+"""Writes what is generated: ``lab.py``, ``requirements.txt``, import stubs, tables of labs, figures."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 from rich.console import Console
 
@@ -27,25 +28,17 @@ def generate(out: Console, labs: list[Lab], check: bool = False) -> int:
         elif outcome != "unchanged":
             out.print(f"{relative(str(lab.lab_file))}: {outcome}")
             stale += 1
-        for file, text in _others(lab).items():
-            if not file.is_file() or file.read_text(encoding="utf-8") != text:
-                out.print(f"{relative(str(file))}: {'stale' if check else 'written'}")
-                stale += 1
-                if not check:
-                    write_atomically(file, text)
-    readme = catalogue.ROOT / "README.md"
-    if readme.is_file():
-        text = readme.read_text(encoding="utf-8")
-        fresh = COURSE.sub(lambda _: course_table(), text)
-        if fresh != text:
-            out.print(f"README.md: course table {'stale' if check else 'written'}")
+    others = {file: text for lab in labs for file, text in _others(lab).items()}
+    for file, text in (others | _with_tables()).items():
+        if not file.is_file() or file.read_text(encoding="utf-8") != text:
+            out.print(f"{relative(str(file))}: {'stale' if check else 'written'}")
             stale += 1
             if not check:
-                write_atomically(readme, fresh)
+                write_atomically(file, text)
     return 1 if check and stale else 0
 
 
-def _others(lab: Lab) -> dict:
+def _others(lab: Lab) -> dict[Path, str]:
     from labkit import reference
 
     stub = reference.FOLDER / f"{lab.module}.pyi"
@@ -71,21 +64,33 @@ def stub_of(lab: Lab) -> str:
     return f"# Generated from lab {lab.id} by `make skeletons`.\n{ast.unparse(ast.fix_missing_locations(tree))}\n"
 
 
-COURSE = re.compile(r"(?<=<!--course table-->\n).*?(?=<!--end of course table-->)", re.S)
+TABLE = re.compile(r"(?<=<!--lab table-->\n).*?(?=<!--end of lab table-->)", re.S)
 
 
-def course_table() -> str:
-    """The table of all labs as the root README shows it."""
-    lines = []
+def lab_tables() -> dict[Path, str]:
+    """The tables of labs as the root README and each phase's README show them, between two comments."""
+    every, tables = [], {}
     for phase in catalogue.phases():
         if phase.labs:
-            folder = phase.path.name
-            lines += [f"**[{phase.title}]({folder}/)**", "", "| | Lab | Minutes | Difficulty |", "|---|---|---:|---|"]
-            for lab in phase.labs:
-                link = f"[{lab.title}]({folder}/{lab.path.name}/)"
-                lines.append(f"| {lab.id} | {link} | {lab.minutes} | {'★' * lab.difficulty} |")
-            lines.append("")
-    return "\n" + "\n".join(lines)
+            every += [f"**[{phase.title}]({phase.path.name}/)**", "", _table(phase, phase.path.name + "/"), ""]
+            tables[phase.path / "README.md"] = "\n" + _table(phase, "") + "\n\n"
+    return {catalogue.ROOT / "README.md": "\n" + "\n".join(every) + "\n"} | tables
+
+
+def _table(phase: catalogue.Phase, prefix: str) -> str:
+    lines = ["| | Lab | Minutes | Difficulty |", "|---|---|---:|---|"]
+    for lab in phase.labs:
+        lines.append(f"| {lab.id} | [{lab.title}]({prefix}{lab.path.name}/) | {lab.minutes} | {'★' * lab.difficulty} |")
+    return "\n".join(lines)
+
+
+def _with_tables() -> dict[Path, str]:
+    """The READMEs that hold a table, as they should be."""
+    fresh = {}
+    for readme, table in lab_tables().items():
+        if readme.is_file():
+            fresh[readme] = TABLE.sub(lambda _, table=table: table, readme.read_text(encoding="utf-8"))
+    return fresh
 
 
 def make_figures(out: Console, lab: Lab) -> None:

@@ -62,6 +62,7 @@ def test_everything(out: Console) -> int:
     table.add_row("ordinary tests passed", f"{totals['passed']:,}")
     table.add_row("ordinary tests failed", f"{totals['failed']:,}")
     table.add_row("ordinary tests skipped", f"{totals['skipped']:,}")
+    table.add_row("CUDA twins of checks not graded (no device)", f"{_twins_not_graded()}")
     table.add_row("seconds", f"{time.monotonic() - started:.0f}")
     out.print(table)
     return 1 if problems or code else 0
@@ -74,6 +75,14 @@ WORDS = {
     "alternatives": "other right answers, each accepted",
     "runs": "gradings of answers whose score is known",
 }
+
+
+def _twins_not_graded() -> int:
+    from labkit.grading.checks import checks
+    from labkit.grading.plugin import has_cuda
+
+    labs = [] if has_cuda() else [lab for lab in catalogue.labs() if lab.uses_torch]
+    return sum(check.cuda for lab in labs for check in checks(lab))
 
 
 def _parallel() -> list[str]:

@@ -93,6 +93,11 @@ def drivers(lab: Lab) -> types.ModuleType | None:
     return load_module(f"labkit_drivers_{lab.module}", lab.drivers_file) if lab.drivers_file.is_file() else None
 
 
+def recording(lab: Lab) -> Path:
+    """Where a student edition keeps what the reference gave."""
+    return lab.mistakes_file.parent.with_name("recorded") / f"{lab.mistakes_file.stem}.zip"
+
+
 def checks_hash(lab: Lab) -> str:
     """Names the exact checks that gave a score."""
     digest = hashlib.sha256()

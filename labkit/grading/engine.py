@@ -165,9 +165,7 @@ def failed_result(case: Case, failure: Failure, grade: Grade) -> Result:
 class Conversation:
     """One check's talk with one worker: loads the composed file once, then calls, under one time budget."""
 
-    def __init__(
-        self, template: Template | SpawnTemplate, case: Case, seconds: float, grade: Grade
-    ):
+    def __init__(self, template: Template | SpawnTemplate, case: Case, seconds: float, grade: Grade):
         self.worker = template.open()
         self.lab, self.source, self.grade = case.lab, case.source, grade
         self.deadline = time.monotonic() + seconds

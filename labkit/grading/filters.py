@@ -122,7 +122,10 @@ def restrict_files(readable: Iterable[str], writable: Iterable[str]) -> None:
     ruleset = call("syscall", _CREATE, attributes, size, 0)
     for paths, allowed in ((readable, _READ), (writable, rights)):
         for path in paths:
-            descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
+            try:
+                descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
+            except OSError:  # what this user cannot reach needs no rule
+                continue
             folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
             allowed_here = allowed & rights & (rights if folder else _FILE_RIGHTS)
             call("syscall", _ADD_RULE, ruleset, 1, struct.pack("<Qi", allowed_here, descriptor), 0)

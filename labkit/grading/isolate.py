@@ -30,6 +30,7 @@ WATCH = 0.1  # seconds between two looks of the keeper
 ENVIRONMENT = {
     **{"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
     **{"MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1", "MPLBACKEND": "Agg"},
+    **{"USER": "learner", "LOGNAME": "learner"},
 }
 
 
@@ -62,9 +63,7 @@ def enter(config: dict) -> None:
     os.chdir(folder or "/tmp")
     environment(folder or "/tmp")
     lower_limits(config, mapped, uid)
-    if uid is not None:
-        become(uid)
-    give_up_capabilities()
+    give_up_capabilities(uid)
     filters.no_new_privileges()
     if folder is not None:
         restrict_files(config, folder)
@@ -196,18 +195,20 @@ def become(uid: int) -> None:
     call("prctl", 4, 1, 0, 0, 0)  # PR_SET_DUMPABLE: the change took its own /proc away from it
 
 
-def give_up_capabilities() -> None:
-    """None in any set; a user namespace of its own would otherwise leave the child all of them."""
+def give_up_capabilities(uid: int | None) -> None:
+    """None in any set, and another user; in a user namespace of its own the child would otherwise have them all."""
     with contextlib.suppress(OSError):  # EINVAL behind the last one; EPERM when there is nothing to drop them with
         for number in range(64):
             call("prctl", 24, number, 0, 0, 0)  # PR_CAPBSET_DROP
+    if uid is not None:
+        become(uid)
     call("capset", struct.pack("<Ii", 0x20080522, 0), bytes(24))
 
 
 def restrict_files(config: dict, folder: str) -> None:
     """Where Landlock is there: reading only ``binds``, writing only ``folder``."""
     devices = [f"/dev/{name}" for name in _DEVICES]
-    known = [path for path in ("/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/etc/passwd") if os.path.exists(path)]
+    known = ("/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/etc/passwd")
     filters.restrict_files([*config["binds"], *known], [folder, *devices])
 
 

@@ -110,13 +110,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in graded:
         item.stash[_CHECK] = checks.check_of(item.function)
     twins = [item for item in graded if device(item) == "cuda"]
-    if twins and not _has_cuda():
+    if twins and not has_cuda():
         config.stash[_SESSION].no_device = len(twins)
         config.hook.pytest_deselected(items=twins)
         items[:] = [item for item in items if item not in set(twins)]
 
 
-def _has_cuda() -> bool:
+def has_cuda() -> bool:
     with contextlib.suppress(ImportError):
         import torch
 

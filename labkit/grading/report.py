@@ -14,7 +14,7 @@ from pathlib import Path
 
 from labkit.catalogue import Lab
 from labkit.files import write_atomically
-from labkit.grading.checks import checks_hash
+from labkit.grading.checks import checks_hash, recording
 from labkit.grading.verdicts import Result, Verdict
 
 SCHEMA = 1
@@ -88,7 +88,7 @@ class Report:
             "lab": self.lab.id,
             "title": self.lab.title,
             "submission": self.submission,
-            "lab_hash": file_hash(self.lab.solution),
+            "lab_hash": lab_hash(self.lab),
             "checks_hash": checks_hash(self.lab),
             "seed": self.seed,
             "tier": self.tier,
@@ -100,6 +100,11 @@ class Report:
             "todos": [{**asdict(score), "verdict": str(score.verdict)} for score in self.scores],
             "checks": rows,
         }
+
+
+def lab_hash(lab: Lab) -> str:
+    """Names the exact reference that gave a score, or in a student edition the exact recording."""
+    return file_hash(lab.solution if lab.solution.is_file() else recording(lab))
 
 
 def file_hash(file: Path) -> str:

@@ -23,6 +23,8 @@ PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 OUTPUT_LIMIT = 8 * 2**20
 OUTPUT_KEPT = 8_000
 START_TIMEOUT = 120.0
+ENTRY_TIMEOUT = 30.0
+GRACE = 2.0  # seconds for an answer that has begun to come when its time is up
 
 
 @dataclass(frozen=True)
@@ -31,15 +33,18 @@ class Limits:
 
     memory: int = 4 * 2**30
     file_size: int = 256 * 2**20
-    sandbox: dict | None = None  # the seam for strangers' code: see labkit.grading.sandbox
+    sandbox: dict | None = None  # for strangers' code: see labkit.grading.sandbox, which makes such limits
 
 
 class InfraError(RuntimeError):
     """The grader itself failed: never the learner's fault, never a silent zero."""
 
 
-def _environment() -> dict[str, str]:
+def _environment(strangers: bool = False) -> dict[str, str]:
+    """What a worker is started with. Strangers can read it back from memory, so they get nothing of the grader's."""
+    kept = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "LABKIT_ROOT")
     keep = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "PYTEST", "LABKIT_MIRROR"))}
+    keep = {k: v for k, v in keep.items() if k in kept} if strangers else keep
     return keep | {
         **{"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONHASHSEED": "0"},
         **{
@@ -70,6 +75,8 @@ class Template:
     def __init__(self, preload: tuple[str, ...], limits: Limits | None = None):
         self.limits = limits or Limits()
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        strangers = self.limits.sandbox is not None
+        preload = (*preload, "labkit.grading.isolate") if strangers else preload
         command = [sys.executable, "-m", "labkit.grading.worker", "fork", str(theirs.fileno()), *preload]
         self.process = subprocess.Popen(
             command,
@@ -77,7 +84,7 @@ class Template:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            env=_environment(),
+            env=_environment(strangers),
             start_new_session=True,
         )
         theirs.close()
@@ -115,10 +122,13 @@ class Template:
         finally:
             theirs.close()
             os.close(their_output)
-        return Worker(self, pid, ours, output)
+        worker = Worker(self, pid, ours, output)
+        if self.limits.sandbox is not None:
+            worker.enter()
+        return worker
 
     def reap(self, pid: int) -> dict:
-        return self._order({"op": "reap", "pid": pid})
+        return self._order({"op": "reap", "pid": pid, "kept": self.limits.sandbox is not None})
 
     def close(self) -> None:
         self.control.close()
@@ -150,6 +160,14 @@ class Worker:
             self.pidfd = os.pidfd_open(self.pid)
             self.selector.register(self.pidfd, selectors.EVENT_READ, "death")
 
+    def enter(self) -> None:
+        """Waits until the child has shut itself in; that it cannot is the grader's failure, not the learner's."""
+        try:
+            self._frame(time.monotonic() + ENTRY_TIMEOUT)
+        except Failure as failure:
+            self.close()
+            raise InfraError(f"the sandbox could not be entered: {failure.message}\n{self.text}".strip()) from None
+
     def send(self, message: Any, deadline: float) -> None:
         """Sends one request; a child that does not read runs into its deadline."""
         if self._pending():
@@ -168,6 +186,9 @@ class Worker:
 
     def receive(self, deadline: float) -> Any:
         """The answer to the last request. Raises Failure with the verdict when there is none."""
+        return checked(self._frame(deadline))
+
+    def _frame(self, deadline: float) -> Any:
         frame = bytearray()
         wanted = wire.HEADER.size
         self.selector.register(self.socket, selectors.EVENT_READ, "receive")
@@ -184,12 +205,11 @@ class Worker:
                 frame += data
                 if len(frame) == wire.HEADER.size == wanted:
                     wanted += sum(wire.lengths(bytes(frame)))
-            answer = wire.unpack(frame)
+            return wire.unpack(frame)
         except wire.WireError as error:
             raise Failure(Verdict.MALFORMED, f"the answer could not be read: {error}") from None
         finally:
             self._unregister()
-        return checked(answer)
 
     def _unregister(self) -> None:
         if self.status is None:  # else closing has done it
@@ -210,7 +230,8 @@ class Worker:
             raise Failure(Verdict.ERROR, f"it printed more than {OUTPUT_LIMIT >> 20} MiB")
         if "receive" not in ready and "death" in ready:
             raise self._died()
-        if time.monotonic() >= deadline and not ready & {"send", "receive"}:
+        late = time.monotonic() - deadline
+        if late >= (GRACE if ready & {"send", "receive"} else 0):  # a child must not hold us with one byte at a time
             raise Failure(Verdict.TIMEOUT, "it took too long")
         return ready
 

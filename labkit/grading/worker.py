@@ -175,11 +175,17 @@ def child(order: dict, answers: int, output: int) -> None:
 # ---------------------------------------------------------------- the template
 
 
-def reap(pid: int) -> dict:
-    """Ends a child and everything it left behind; returns its wait status and peak memory."""
-    for kill in (lambda: os.killpg(pid, signal.SIGKILL), lambda: os.kill(pid, signal.SIGKILL)):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            kill()
+def reap(pid: int, kept: bool) -> dict:
+    """Ends a child and everything it left behind; returns its wait status and peak memory.
+
+    kept: the child is the keeper of a sandbox, which ends all that is inside when it is told to.
+    """
+    if kept:
+        os.kill(pid, signal.SIGTERM)
+    else:
+        for kill in (lambda: os.killpg(pid, signal.SIGKILL), lambda: os.kill(pid, signal.SIGKILL)):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                kill()
     _, status, usage = os.wait4(pid, 0)
     while left := _children():  # orphans come to the template, which is their subreaper
         for orphan in left:
@@ -219,7 +225,7 @@ def template(control: socket.socket) -> None:
                 os.close(descriptor)
             control.send(json.dumps({"pid": pid}).encode())
         else:
-            control.send(json.dumps(reap(order["pid"])).encode())
+            control.send(json.dumps(reap(order["pid"], order["kept"])).encode())
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 import regex
 from labkit import run
-PRESETS = {'smoke': {'documents': 3000, 'min_freq': 2, 'repeats': 3}, 'cpu': {'documents': 12000, 'min_freq': 2, 'repeats': 5}, 'full': {'documents': 10 ** 9, 'min_freq': 2, 'repeats': 5}}
+PRESETS = {'smoke': {'documents': 2000, 'min_freq': 2, 'repeats': 3}, 'cpu': {'documents': 12000, 'min_freq': 2, 'repeats': 5}, 'full': {'documents': 10 ** 9, 'min_freq': 2, 'repeats': 5}}
 SENTENCE = "Don't panic:  the café is naïve, but €3.50 is OK 🙂"
 UNK = '<unk>'
 FORMS = (None, 'NFC', 'NFD', 'NFKC', 'NFKD')
@@ -39,25 +39,6 @@ def build_vocab(pieces: Iterable[str], min_freq: int=1, special_tokens: Sequence
     """
     ...
 
-@cache
-def gpt2_pattern() -> regex.Pattern:
-    """The compiled expression that cuts text as GPT-2 does. Where several alternatives match, the first one wins:
-
-    1. the end of a contraction: ' and then s, d, m, t, ll, ve or re; lower case only
-    2. a run of letters of any script (\\p{L}), together with one space in front of it if there is one
-    3. a run of numbers of any script (\\p{N}), likewise
-    4. a run of anything that is neither whitespace nor letter nor number, likewise
-    5. a run of whitespace; when something else follows it, all of the run but its last character
-    6. a run of whitespace
-
-    Every character belongs to one piece, so the pieces joined are the text.   Radford et al. 2019, GPT-2's encoder.py
-    """
-    ...
-
-def gpt2_pieces(text: str) -> list[str]:
-    """The pieces GPT-2 would cut a text into before its merges: `"".join(gpt2_pieces(text)) == text`."""
-    ...
-
 class WordTokenizer:
     """Pieces of text looked up in a vocabulary; a subclass says how to cut.
 
@@ -70,7 +51,7 @@ class WordTokenizer:
         ...
 
     @classmethod
-    def train(cls, texts: Iterable[str], min_freq: int=1, special_tokens: Sequence[str]=(UNK,), form=None):
+    def train(cls, texts: Iterable[str], min_freq: int=1, special_tokens: Sequence[str]=(UNK,), form: str | None=None) -> WordTokenizer:
         """A tokenizer whose vocabulary comes from `texts`, an iterable of strings."""
         ...
 
@@ -92,6 +73,25 @@ class WordTokenizer:
 class WhitespaceTokenizer(WordTokenizer):
     """Words as they stand between spaces. Loses which spaces there were, and every word it has not seen."""
     pieces, pieces_hold_spaces = (staticmethod(whitespace_pieces), False)
+
+@cache
+def gpt2_pattern() -> regex.Pattern:
+    """The compiled expression that cuts text as GPT-2 does. Where several alternatives match, the first one wins:
+
+    1. the end of a contraction: ' and then s, d, m, t, ll, ve or re; lower case only
+    2. a run of letters of any script (\\p{L}), together with one space in front of it if there is one
+    3. a run of numbers of any script (\\p{N}), likewise
+    4. a run of anything that is neither whitespace nor letter nor number, likewise
+    5. a run of whitespace; when something else follows it, all of the run but its last character
+    6. a run of whitespace
+
+    Every character belongs to one piece, so the pieces joined are the text.   Radford et al. 2019, GPT-2's encoder.py
+    """
+    ...
+
+def gpt2_pieces(text: str) -> list[str]:
+    """The pieces GPT-2 would cut a text into before its merges: `"".join(gpt2_pieces(text)) == text`."""
+    ...
 
 class RegexTokenizer(WordTokenizer):
     """GPT-2's pieces. Keeps every space, but still loses every piece it has not seen."""

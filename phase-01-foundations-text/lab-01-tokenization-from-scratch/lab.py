@@ -1,4 +1,4 @@
-# labkit: lab 1.1, skeleton 96da529f7bd2. Fill the TODOs; then: labkit check 1.1
+# labkit: lab 1.1, skeleton 418ae93187df. Fill the TODOs; then: labkit check 1.1
 """Three tokenizers - words, GPT-2's pieces, bytes - and what each one costs on real text.
 
 python solution.py --preset smoke                         a first look, in seconds
@@ -21,7 +21,7 @@ import regex
 from labkit import run
 
 PRESETS = {
-    "smoke": {"documents": 3_000, "min_freq": 2, "repeats": 3},
+    "smoke": {"documents": 2_000, "min_freq": 2, "repeats": 3},
     "cpu": {"documents": 12_000, "min_freq": 2, "repeats": 5},
     "full": {"documents": 10**9, "min_freq": 2, "repeats": 5},  # the whole corpus: about a second per MB
 }
@@ -50,7 +50,7 @@ def prepare(text: str, form: str | None = None) -> str:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Text to pieces, pieces to a vocabulary
+# Words, and a vocabulary of them
 # ---------------------------------------------------------------------------------------------------------------------
 def whitespace_pieces(text: str) -> list[str]:
     """The words of a text: what stands between stretches of whitespace (spaces, tabs, line ends), in order.
@@ -76,31 +76,8 @@ def build_vocab(pieces: Iterable[str], min_freq: int = 1, special_tokens: Sequen
     # END TODO build-vocab
 
 
-@cache
-def gpt2_pattern() -> regex.Pattern:
-    r"""The compiled expression that cuts text as GPT-2 does. Where several alternatives match, the first one wins:
-
-    1. the end of a contraction: ' and then s, d, m, t, ll, ve or re; lower case only
-    2. a run of letters of any script (\p{L}), together with one space in front of it if there is one
-    3. a run of numbers of any script (\p{N}), likewise
-    4. a run of anything that is neither whitespace nor letter nor number, likewise
-    5. a run of whitespace; when something else follows it, all of the run but its last character
-    6. a run of whitespace
-
-    Every character belongs to one piece, so the pieces joined are the text.   Radford et al. 2019, GPT-2's encoder.py
-    """
-    # TODO gpt2-pattern (~8 lines): regex.compile(...) of the six alternatives, for use with findall
-    raise NotImplementedError("TODO gpt2-pattern")
-    # END TODO gpt2-pattern
-
-
-def gpt2_pieces(text: str) -> list[str]:
-    """The pieces GPT-2 would cut a text into before its merges: `"".join(gpt2_pieces(text)) == text`."""
-    return gpt2_pattern().findall(text)
-
-
 # ---------------------------------------------------------------------------------------------------------------------
-# Tokenizers with a vocabulary of words
+# A tokenizer with a vocabulary
 # ---------------------------------------------------------------------------------------------------------------------
 class WordTokenizer:
     """Pieces of text looked up in a vocabulary; a subclass says how to cut.
@@ -121,7 +98,9 @@ class WordTokenizer:
         self.word_ids = {token: i for i, token in enumerate(self.vocab) if token not in special_tokens}
 
     @classmethod
-    def train(cls, texts: Iterable[str], min_freq: int = 1, special_tokens: Sequence[str] = (UNK,), form=None):
+    def train(
+        cls, texts: Iterable[str], min_freq: int = 1, special_tokens: Sequence[str] = (UNK,), form: str | None = None
+    ) -> WordTokenizer:
         """A tokenizer whose vocabulary comes from `texts`, an iterable of strings."""
         if isinstance(texts, str):
             raise TypeError("texts must be several strings, got one str: put it in a list")
@@ -152,6 +131,32 @@ class WhitespaceTokenizer(WordTokenizer):
     """Words as they stand between spaces. Loses which spaces there were, and every word it has not seen."""
 
     pieces, pieces_hold_spaces = staticmethod(whitespace_pieces), False
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# GPT-2's pieces
+# ---------------------------------------------------------------------------------------------------------------------
+@cache
+def gpt2_pattern() -> regex.Pattern:
+    r"""The compiled expression that cuts text as GPT-2 does. Where several alternatives match, the first one wins:
+
+    1. the end of a contraction: ' and then s, d, m, t, ll, ve or re; lower case only
+    2. a run of letters of any script (\p{L}), together with one space in front of it if there is one
+    3. a run of numbers of any script (\p{N}), likewise
+    4. a run of anything that is neither whitespace nor letter nor number, likewise
+    5. a run of whitespace; when something else follows it, all of the run but its last character
+    6. a run of whitespace
+
+    Every character belongs to one piece, so the pieces joined are the text.   Radford et al. 2019, GPT-2's encoder.py
+    """
+    # TODO gpt2-pattern (~8 lines): regex.compile(...) of the six alternatives, for use with findall
+    raise NotImplementedError("TODO gpt2-pattern")
+    # END TODO gpt2-pattern
+
+
+def gpt2_pieces(text: str) -> list[str]:
+    """The pieces GPT-2 would cut a text into before its merges: `"".join(gpt2_pieces(text)) == text`."""
+    return gpt2_pattern().findall(text)
 
 
 class RegexTokenizer(WordTokenizer):

@@ -225,8 +225,8 @@ def spiral_curves(args: Any, lab: SimpleNamespace) -> tuple[dict[str, list[float
                 mlp = lab.MLP(*updates.step(mlp, gradient))
         curves[name].append(lab.forward(x, y, mlp)[0].item())
         accuracy[name] = (lab.forward(test_x, test_y, mlp)[2].argmax(-1) == test_y).double().mean().item()
-    found = {name: {"loss": curves[name][-1], "accuracy": 100 * accuracy[name]} for name in OPTIMISERS}
-    rows = [(NAMES[name], row["loss"], f"{row['accuracy']:.1f} %") for name, row in found.items()]
+    found = {name: {"loss": curves[name][-1], "accuracy": accuracy[name]} for name in OPTIMISERS}
+    rows = [(NAMES[name], row["loss"], f"{row['accuracy']:.1%}") for name, row in found.items()]
     print(run.table([f"spirals, {args.epochs} epochs", "loss", "held out"], rows), end="\n\n")
     return curves, found
 

@@ -1,4 +1,4 @@
-# labkit: lab 1.4, skeleton 61cd88c81ada. Fill the TODOs; then: labkit check 1.4
+# labkit: lab 1.4, skeleton cfbd3ce40c8a. Fill the TODOs; then: labkit check 1.4
 """PyTorch essentials: tensors, autograd and optimisers, each built once by hand and compared with the real thing.
 
 Shapes: N, M rows, B batch, T query time, S key time, H heads, K head size, D features, F hidden width, V classes.
@@ -19,7 +19,7 @@ from labkit import run
 PRESETS = {
     "smoke": {"samples": 120, "epochs": 3, "repeats": 1},
     "cpu": {"samples": 1_200, "epochs": 60, "repeats": 20},
-    "full": {"samples": 12_000, "epochs": 200, "repeats": 100},
+    "full": {"samples": 6_000, "epochs": 120, "repeats": 100},
 }
 
 

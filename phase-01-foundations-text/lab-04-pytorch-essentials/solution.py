@@ -18,7 +18,7 @@ from labkit import run
 PRESETS = {
     "smoke": {"samples": 120, "epochs": 3, "repeats": 1},
     "cpu": {"samples": 1_200, "epochs": 60, "repeats": 20},
-    "full": {"samples": 12_000, "epochs": 200, "repeats": 100},
+    "full": {"samples": 6_000, "epochs": 120, "repeats": 100},
 }
 
 

@@ -129,7 +129,7 @@ def variance(args: Any, lab: SimpleNamespace) -> dict[str, list[float]]:
             weights = lab.masked_softmax(scores)
             found[f"{name}_std"].append(scores.std().item())
             found[f"{name}_largest"].append(weights.amax(-1).mean().item())
-            found[f"{name}_slope"].append(jacobian_norm(weights).mean().item())
+            found[f"{name}_slope"].append(jacobian_norm(weights).median().item())
     print(f"q·k of {args.draws:,} random queries with {KEYS} keys each; the softmax over the keys:\n")
     rows = [(size, *(found[name][i] for name in found)) for i, size in enumerate(HEAD_SIZES)]
     headers = ["K", "std", "std/√K", "max w", "max w/√K", "slope", "slope/√K"]
@@ -155,7 +155,7 @@ def plot_variance(args: Any, found: dict[str, list[float]]) -> None:
     middle.axhline(1 / KEYS, color="k", linestyle=":", linewidth=1.2, label=f"1/{KEYS}, all alike")
     left.set(title="Spread of the scores", ylabel="standard deviation")
     middle.set(title="Largest weight", ylabel=f"mean over queries, {KEYS} keys", ylim=(0, 1))
-    right.set(title="Slope of the softmax", ylabel="norm of its Jacobian", ylim=(0, None))
+    right.set(title="Slope of the softmax", ylabel="norm of its Jacobian, median", ylim=(0, None))
     for ax in (left, middle, right):
         ax.set_xticks(HEAD_SIZES, [str(size) for size in HEAD_SIZES])
         ax.minorticks_off()
@@ -291,7 +291,7 @@ def plot_finder(args: Any, maps: dict[str, Tensor], example: list[Tensor], accur
     items = [f"{name}\n{digit}" if slot < length else "·" for slot, (name, digit) in enumerate(zip(names, digits.tolist()))]
     fig, axes = run.figure(1, 3, width=11, height=3.6)
     for ax, (name, weights) in zip(axes, maps.items()):
-        ax.imshow(weights, cmap="Blues", vmin=0, vmax=1)
+        ax.imshow(weights, cmap="Blues", vmin=0, vmax=1, aspect="auto")
         ax.scatter(places, range(QUESTIONS), s=170, facecolors="none", edgecolors="#D55E00", linewidths=1.8)
         ax.set_xticks(range(SLOTS), items)
         ax.set_yticks(range(QUESTIONS), [f"{names[place]}?" for place in places])
@@ -305,5 +305,3 @@ def plot_finder(args: Any, maps: dict[str, Tensor], example: list[Tensor], accur
     axes[2].set(title="Digits found", xlabel="training step", ylabel="% of a new batch", ylim=(0, 102))
     axes[2].legend(loc="lower right")
     run.save_figure(args, fig, "find_the_token.png")
-
-

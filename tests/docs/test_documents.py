@@ -179,10 +179,11 @@ def test_figures_are_shown_and_were_made(lab):
     assert shown == made, f"shown but not made: {shown - made}; made but not shown: {made - shown}"
 
 
-def test_the_course_table_agrees_with_the_labs():
-    """Minutes, difficulty and links of the root README come from lab.toml."""
-    table = generate.COURSE.search((ROOT / "README.md").read_text(encoding="utf-8"))
-    assert table is not None and table[0] == generate.course_table(), "run `make skeletons`"
+def test_the_tables_of_labs_agree_with_the_labs():
+    """Minutes, difficulty and links in the READMEs of the course and its phases come from lab.toml."""
+    for readme, table in generate.lab_tables().items():
+        found = generate.TABLE.search(readme.read_text(encoding="utf-8"))
+        assert found is not None and found[0] == table, f"{readme.relative_to(ROOT)}: run `make skeletons`"
 
 
 BANNED = re.compile(r"/work/|/tmp/|/root/|pypi\.org|files\.pythonhosted|registry\.npmjs", re.I)

@@ -143,6 +143,15 @@ def test_plain_numbers_mix_with_values():
     assert x.grad == pytest.approx(2 - 4 / 9)
 
 
+def test_graph_drawn_in_the_readme():
+    a, b = lab.Value(2.0), lab.Value(3.0)
+    c = a * b
+    d = c + a
+    f = d**2
+    f.backward()
+    assert [(node.data, node.grad) for node in (a, b, c, d, f)] == [(2, 64), (3, 32), (6, 16), (8, 16), (64, 1)]
+
+
 def test_chain_of_100_000_operations():
     x = lab.Value(1.0)
     node = x
