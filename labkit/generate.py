@@ -94,7 +94,7 @@ def _with_tables() -> dict[Path, str]:
 
 
 def make_figures(out: Console, lab: Lab) -> None:
-    """Runs ``solution.py`` with each argument line of lab.toml, keeping what it prints in figures/output.txt."""
+    """Runs ``solution.py`` as lab.toml says, keeping what it prints in figures/output.txt, and the lab's bench."""
     folder = lab.path / "figures"
     folder.mkdir(exist_ok=True)
     printed = []
@@ -106,3 +106,5 @@ def make_figures(out: Console, lab: Lab) -> None:
         out.print(done.stdout, markup=False)
     if printed:
         write_atomically(folder / "output.txt", "".join(printed))
+    if (lab.path / "bench.py").is_file():
+        subprocess.run([sys.executable, "bench.py", "--out", "figures"], cwd=lab.path, check=True)

@@ -28,8 +28,9 @@ HINTS = 2
 
 
 class Oracle(Protocol):
-    """One lab's source of truth. ``slugs``: its TODOs in file order."""
+    """One lab's source of truth. ``slugs``: its TODOs in file order.  note: said of a failure that looks like nothing."""
 
+    note: str
     slugs: tuple[str, ...]
 
     def others(self, todo: str) -> dict[str, str]:
@@ -51,6 +52,8 @@ def oracle(lab: Lab) -> Oracle:
 
 class Reference:
     """The oracle of the full repository."""
+
+    note = ""
 
     def __init__(self, lab: Lab):
         self.lab = lab

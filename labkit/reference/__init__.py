@@ -1,7 +1,8 @@
 """The reference solution of every lab under a stable name: ``from labkit.reference import mini_transformer``.
 
 The name is the lab's folder without its number. Each module is the lab's ``solution.py`` itself, so classes pickle and
-processes spawn; helper files beside the solution are its submodules.
+processes spawn; helper files beside the solution are its submodules. In a student edition, which has no solutions, the
+name gives the learner's own ``lab.py``.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ class _Finder:
         for lab in catalogue.labs():
             if lab.module == module:
                 return importlib.util.spec_from_file_location(
-                    name, lab.solution, submodule_search_locations=[str(lab.path)]
+                    name,
+                    lab.solution if lab.solution.is_file() else lab.lab_file,
+                    submodule_search_locations=[str(lab.path)],
                 )
         return None
 

@@ -107,7 +107,7 @@ def measured(results: dict, key: str) -> float:
 
 
 def test_numbers_are_those_that_were_measured(document):
-    text = document.read_text(encoding="utf-8")
+    text = re.sub(r"`[^`\n]+`", "`code`", document.read_text(encoding="utf-8"))
     found = list(NUMBER.finditer(text))
     assert len(found) == len(ANCHOR.findall(text)), "an anchor without a number right before it"
     for match in found:
