@@ -150,6 +150,9 @@ def failed_result(case: Case, failure: Failure, grade: Grade) -> Result:
     known = []
     if failure.verdict in (Verdict.WRONG, Verdict.ERROR) and case.answers.degenerate is None:
         known = matching_mistakes(grade, failure)
+    words = tuple(mistake.hint for mistake in known) or tuple(failure.details.get("diagnosis", ()))
+    if not words and case.check.todo is not None and oracle(case.lab).note:
+        words = (oracle(case.lab).note,)
     return replace(
         case.result,
         verdict=failure.verdict,
@@ -157,7 +160,7 @@ def failed_result(case: Case, failure: Failure, grade: Grade) -> Result:
         public=failure.details.get("public"),
         values=failure.details.get("values", ()),
         place=place,
-        diagnosis=tuple(mistake.hint for mistake in known) or tuple(failure.details.get("diagnosis", ())),
+        diagnosis=words,
         mistakes=tuple(mistake.name for mistake in known),
     )
 

@@ -1,7 +1,6 @@
 """The child's side of the sandbox: how a forked child shuts itself in before it reads a stranger's code.
 
-`enter` forks once more. The parent stays outside as the *keeper*: it waits, watches what limits of the kernel cannot
-see, and at the end leaves nothing behind. The child gives up everything it does not need and goes on to serve. In the
+`enter` forks once more. The parent stays outside as its `keeper`. The child gives up everything it does not need and goes on to serve. In the
 *namespaces* tier it is the first process of a pid namespace, so that its end is the end of all it started.
 
 Every protection is a function of its own: the tests switch each off and look for what then gets through.
@@ -12,21 +11,19 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
-import shutil
 import signal
 import struct
 import tempfile
-import time
 from pathlib import Path
 
 from labkit.grading import filters
 from labkit.grading.filters import call
+from labkit.grading.keeper import keep
 
 _NEWNS, _NEWUTS, _NEWIPC = 0x20000, 0x4000000, 0x8000000
 _NEWUSER, _NEWPID, _NEWNET = 0x10000000, 0x20000000, 0x40000000
 _NOSUID_NODEV_NOEXEC, _BIND_RECURSIVE, _PRIVATE_RECURSIVE = 0b1110, 0x5000, 0x44000
 _DEVICES = ("null", "zero", "full", "random", "urandom")
-WATCH = 0.1  # seconds between two looks of the keeper
 ENVIRONMENT = {
     **{"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
     **{"MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1", "MPLBACKEND": "Agg"},
@@ -214,116 +211,3 @@ def restrict_files(config: dict, folder: str) -> None:
 
 def filter_calls(config: dict) -> None:
     filters.filter_calls(sockets=config["tier"] == "namespaces")
-
-
-# ---------------------------------------------------------------- the keeper
-
-
-def keep(pid: int, config: dict, uid: int | None, folder: str | None) -> None:
-    """Waits for the child's end or for SIGTERM, ends all that is left, and goes the way the child went."""
-    status = None
-    while status is None:
-        said = signal.sigtimedwait({signal.SIGCHLD, signal.SIGTERM}, WATCH)
-        if said is not None and said.si_signo == signal.SIGTERM:
-            break
-        if said is None and (reason := greedy(config, folder)):
-            os.write(2, f"\nstopped by the grader: {reason}\n".encode())
-            break
-        status = _ended(pid)
-    if status is None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-        _, status = os.waitpid(pid, 0)
-    end_all(uid)
-    if folder is not None:
-        remove(folder, uid)
-    code = os.waitstatus_to_exitcode(status)
-    if code < 0:
-        signal.signal(-code, signal.SIG_DFL) if -code not in (signal.SIGKILL, signal.SIGSTOP) else None
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        os.kill(os.getpid(), -code)
-    os._exit(code)
-
-
-def _ended(pid: int) -> int | None:
-    """The child's wait status once it has ended; reaps the orphans that came here on the way."""
-    found = None
-    with contextlib.suppress(ChildProcessError):
-        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
-            found = ended[1] if ended[0] == pid else found
-    return found
-
-
-def greedy(config: dict, folder: str | None) -> str | None:
-    """What the kernel's limits, which are per process and per file, do not see."""
-    family = descendants(os.getpid())
-    if len(family) > 1 and sum(map(_memory, family)) > config["memory"]:
-        return f"its processes together took more than {config['memory'] >> 20} MiB"
-    if folder is not None and _size(folder, config["disk"]) > config["disk"]:
-        return f"it wrote more than {config['disk'] >> 20} MiB"
-    return None
-
-
-def descendants(pid: int) -> list[int]:
-    """Every process that comes from ``pid``, itself not included."""
-    found: list[int] = []
-    with contextlib.suppress(OSError):
-        for task in os.listdir(f"/proc/{pid}/task"):
-            for child in Path(f"/proc/{pid}/task/{task}/children").read_text().split():
-                found += [int(child), *descendants(int(child))]
-    return found
-
-
-def _memory(pid: int) -> int:
-    """Bytes a process holds, shared pages divided among their users."""
-    with contextlib.suppress(OSError, StopIteration, ValueError):
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-        return int(next(line for line in lines if line.startswith("Pss:")).split()[1]) << 10
-    return 0
-
-
-def _size(folder: str, enough: int) -> int:
-    """Bytes on disk below a folder; stops counting when it is enough. Every file costs a block at least."""
-    total, waiting = 0, [folder]
-    while waiting and total <= enough:
-        with contextlib.suppress(OSError):
-            for entry in os.scandir(waiting.pop()):
-                total += max(4096, entry.stat(follow_symlinks=False).st_blocks * 512)
-                if entry.is_dir(follow_symlinks=False):
-                    waiting.append(entry.path)
-    return total
-
-
-def end_all(uid: int | None) -> None:
-    """Kills whatever is left of the check. In a pid namespace the kernel has done it already."""
-    while True:
-        try:
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
-        except ChildProcessError:
-            return
-        if uid is None or not _kill_user(uid):
-            for pid in descendants(os.getpid()):
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.kill(pid, signal.SIGKILL)
-        time.sleep(0.001)
-
-
-def _kill_user(uid: int) -> bool:
-    """Kills every process of the user in one stroke, so that none can fork its way out of it."""
-    pid = os.fork()
-    if pid == 0:
-        with contextlib.suppress(BaseException):
-            become(uid)
-            os.kill(-1, signal.SIGKILL)
-            os._exit(0)
-        os._exit(1)
-    return os.waitpid(pid, 0)[1] == 0
-
-
-def remove(folder: str, uid: int | None) -> None:
-    """Removes the check's folder, however deep it is nested."""
-    with contextlib.suppress(RecursionError):
-        shutil.rmtree(folder, ignore_errors=True)
-    if os.path.exists(folder):
-        os.spawnlp(os.P_WAIT, "rm", "rm", "-rf", folder)

@@ -25,9 +25,9 @@ PRESETS = {
 TOKEN = re.compile(r"(?u)\b\w\w+\b")  # two or more word characters: the pattern scikit-learn's vectorisers use
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Text to tokens
-# ---------------------------------------------------------------------------------------------------------------------
+# ---------------------------------------------------------------- text to tokens
+
+
 def tokenize(text: str) -> list[str]:
     """The lower-cased words of a text, in order. One-letter words and punctuation are dropped."""
     return TOKEN.findall(text.lower())
@@ -38,9 +38,9 @@ def build_vocabulary(token_lists: Sequence[Sequence[str]]) -> dict[str, int]:
     return {token: i for i, token in enumerate(sorted(set().union(*token_lists)))}
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# A sparse matrix is three arrays
-# ---------------------------------------------------------------------------------------------------------------------
+# ---------------------------------------------------------------- a sparse matrix is three arrays
+
+
 @dataclass(frozen=True)
 class CSR:
     """Compressed sparse rows: only the non-zero entries are stored, row after row.
@@ -68,9 +68,9 @@ class CSR:
         return CSR(self.indptr, self.indices, data, self.shape)
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Weights
-# ---------------------------------------------------------------------------------------------------------------------
+# ---------------------------------------------------------------- weights
+
+
 def term_frequency(counts: CSR, sublinear: bool = False) -> CSR:
     """tf = c, or, sublinear, tf = 1 + ln c, for a count c >= 1.
 
@@ -114,9 +114,9 @@ def tfidf(counts: CSR, idf: np.ndarray, sublinear: bool = False) -> CSR:
     return normalize_rows(tf.with_data(tf.data * idf[tf.indices]))
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Counting, turning, scoring, choosing
-# ---------------------------------------------------------------------------------------------------------------------
+# ---------------------------------------------------------------- counting, turning, scoring, choosing
+
+
 def count_matrix(token_lists: Sequence[Sequence[str]], vocabulary: dict[str, int]) -> CSR:
     """Row i, column j: how often the token with id j occurs in token list i.
 
@@ -210,9 +210,9 @@ def bm25(counts: CSR, k1: float = 1.2, b: float = 0.75) -> CSR:
     # <<< bm25
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# The engine: the pieces in order (given)
-# ---------------------------------------------------------------------------------------------------------------------
+# ---------------------------------------------------------------- the engine: the pieces in order (given)
+
+
 @dataclass(frozen=True)
 class Index:
     """What a query needs. `idf` is None for BM25, whose idf already sits in the postings."""
@@ -243,9 +243,9 @@ def search(index: Index, query: str, k: int = 10) -> tuple[np.ndarray, np.ndarra
     return best, scores[best]
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# The command line (given); snippets, the known-item experiment and the figures are in retrieval_study.py
-# ---------------------------------------------------------------------------------------------------------------------
+# ---------------------------------------------------------------- the command line (given)
+
+
 def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("query", nargs="?", default="read a csv file", help='what to look for, default "%(default)s"')
     parser.add_argument("--top", type=int, default=5, metavar="K", help="how many documents to show, default 5")

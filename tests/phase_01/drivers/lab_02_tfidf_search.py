@@ -59,16 +59,8 @@ def count(lab, token_lists, vocabulary):
     return _plain(lab, lab.count_matrix(token_lists, vocabulary))
 
 
-def count_dense(lab, token_lists, vocabulary):
-    return _dense(lab, lab.count_matrix(token_lists, vocabulary))
-
-
 def turned(lab, matrix):
     return _plain(lab, lab.transpose(lab.CSR(*matrix)))
-
-
-def turned_dense(lab, matrix):
-    return _dense(lab, lab.transpose(lab.CSR(*matrix)))
 
 
 def turned_twice(lab, matrix):

@@ -101,11 +101,12 @@ def needs_grad(lab, x, y, lr, steps):
 
 
 def describe_module(lab, features, *dtype):
-    """Name, shape, dtype and trainability of the parameters, and whether every entry is zero."""
+    """Shape, dtype, trainability and whether all is zero, for every parameter; and the names of the buffers."""
     model = lab.LinearRegression(features, *dtype)
-    return {
+    parameters = {
         name: (list(p.shape), p.dtype, p.requires_grad, bool((p == 0).all())) for name, p in model.named_parameters()
     }
+    return {"parameters": parameters, "buffers": [name for name, _ in model.named_buffers()]}
 
 
 def module_gradients(lab, x, y, weight, bias):

@@ -57,12 +57,6 @@ def all_forms(lab, q, k, v, mask, d_out):
     return {name: with_gradients(lab, name, q, k, v, mask, d_out) for name in ("loop", "bmm", "einsum", "tiled")}
 
 
-def mask_device(lab, n_queries, n_keys):
-    """Where the mask lives when it is asked for on a device that is not the default one."""
-    mask = lab.causal_mask(n_queries, n_keys, device="meta")
-    return mask.device.type, list(mask.shape)
-
-
 def softmax_gradient(lab, scores, mask, d_weights):
     """∂(weights · d_weights)/∂scores."""
     scores = scores.clone().requires_grad_()

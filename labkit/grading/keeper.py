@@ -1,0 +1,156 @@
+"""The keeper: the process that stays outside a sandbox, watches it, and at the end leaves nothing of it behind.
+
+It is trusted code between the template and the child, and no signal of the child's reaches it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import shutil
+import signal
+import time
+from pathlib import Path
+from typing import NoReturn
+
+from labkit.grading.filters import landlock_version
+
+WATCH = 0.1  # seconds between two looks
+OPEN_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm", "/run/lock", "/dev/mqueue")  # where anybody may write
+
+
+def keep(pid: int, config: dict, uid: int | None, folder: str | None) -> NoReturn:
+    """Waits for the child's end or for SIGTERM, ends all that is left, and goes the way the child went.
+
+    uid: the user that nobody but this check is, if there is one.  folder: what the check may write to on disk.
+    """
+    status, looked = None, time.monotonic()
+    while status is None:
+        said = signal.sigtimedwait({signal.SIGCHLD, signal.SIGTERM}, WATCH)
+        if said is not None and said.si_signo == signal.SIGTERM:
+            break
+        if time.monotonic() - looked >= WATCH:
+            if reason := greedy(config, folder):
+                _say(f"stopped by the grader: {reason}")
+                break
+            looked = time.monotonic()
+        status = _ended(pid)
+    if status is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        _, status = os.waitpid(pid, 0)
+    end_all(uid)
+    clear(folder, uid)
+    code = os.waitstatus_to_exitcode(status)
+    if code < 0:
+        with contextlib.suppress(OSError):  # SIGKILL has no handler to reset
+            signal.signal(-code, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        os.kill(os.getpid(), -code)
+    os._exit(code)
+
+
+def _say(text: str) -> None:
+    """A line among what the check printed; dropped when the pipe is full, as the keeper must not wait."""
+    if select.select([], [2], [], 0)[1]:
+        os.write(2, f"\n{text}\n".encode())
+
+
+def _ended(pid: int) -> int | None:
+    """The child's wait status once it has ended; reaps the orphans that came here on the way."""
+    found = None
+    with contextlib.suppress(ChildProcessError):
+        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+            found = ended[1] if ended[0] == pid else found
+    return found
+
+
+def greedy(config: dict, folder: str | None) -> str | None:
+    """What the kernel's limits, which are per process and per file, do not see."""
+    family = descendants(os.getpid())
+    if len(family) > 1 and sum(map(_memory, family)) > config["memory"]:
+        return f"its processes together took more than {config['memory'] >> 20} MiB"
+    if folder is not None and _size(folder, config["disk"]) > config["disk"]:
+        return f"it wrote more than {config['disk'] >> 20} MiB"
+    return None
+
+
+def descendants(pid: int) -> list[int]:
+    """Every process that comes from ``pid``, itself not included."""
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for task in os.listdir(f"/proc/{pid}/task"):
+            for child in Path(f"/proc/{pid}/task/{task}/children").read_text().split():
+                found += [int(child), *descendants(int(child))]
+    return found
+
+
+def _memory(pid: int) -> int:
+    """Bytes a process holds, shared pages divided among their users."""
+    with contextlib.suppress(OSError, StopIteration, ValueError):
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith("Pss:")).split()[1]) << 10
+    return 0
+
+
+def _size(folder: str, enough: int) -> int:
+    """Bytes on disk below a folder; stops counting when it is enough. Every file costs a block at least."""
+    total, waiting = 0, [folder]
+    while waiting and total <= enough:
+        with contextlib.suppress(OSError):
+            for entry in os.scandir(waiting.pop()):
+                total += max(4096, entry.stat(follow_symlinks=False).st_blocks * 512)
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
+    return total
+
+
+def end_all(uid: int | None) -> None:
+    """Kills whatever is left of the check. In a pid namespace the kernel has done it already."""
+    while True:
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            return
+        if uid is None or not _kill_user(uid):
+            for pid in descendants(os.getpid()):
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
+        time.sleep(0.001)
+
+
+def _kill_user(uid: int) -> bool:
+    """Kills every process of the user in one stroke, so that none can fork its way out of it."""
+    pid = os.fork()
+    if pid == 0:
+        with contextlib.suppress(BaseException):
+            os.setresuid(uid, uid, uid)
+            os.kill(-1, signal.SIGKILL)
+            os._exit(0)
+        os._exit(1)
+    return os.waitpid(pid, 0)[1] == 0
+
+
+def clear(folder: str | None, uid: int | None) -> None:
+    """Removes the check's folder, and what it left where anybody may write if Landlock did not keep it from there."""
+    if folder is None:
+        return
+    _remove(folder)
+    if uid is not None and not landlock_version():
+        for place in OPEN_FOLDERS:
+            with contextlib.suppress(OSError):
+                for entry in os.scandir(place):
+                    if entry.stat(follow_symlinks=False).st_uid == uid:
+                        _remove(entry.path)
+
+
+def _remove(path: str) -> None:
+    """However deep it is nested."""
+    with contextlib.suppress(RecursionError, OSError):
+        if os.path.islink(path) or not os.path.isdir(path):
+            os.unlink(path)
+        shutil.rmtree(path, ignore_errors=True)
+    if os.path.lexists(path):
+        os.spawnlp(os.P_WAIT, "rm", "rm", "-rf", path)
