@@ -40,3 +40,33 @@ def register(app: typer.Typer, out: Console) -> None:
         except (ValueError, OSError) as error:
             raise fail(error) from None
         raise typer.Exit(code)
+
+    @app.command()
+    def release(
+        folder: Annotated[Path, typer.Argument(help="where the edition goes; must be empty or new")],
+        labs: Annotated[str, typer.Option(help="which labs, as in 4.1-4.4,1.1")],
+    ) -> None:
+        """Writes a student edition: no solutions, no mistakes, no walkthroughs; checks use recorded cases."""
+        from labkit.grading import release as editions
+
+        try:
+            editions.release(folder, editions.chosen(labs), lambda line: out.print(line, markup=False))
+        except (ValueError, OSError) as error:
+            raise fail(error) from None
+        out.print(f"the student edition is in {folder}", markup=False)
+
+    @app.command("pack-gradescope")
+    def pack_gradescope(
+        labs: Annotated[list[str], typer.Argument(metavar="LAB...", help="lab ids such as 4.1")],
+        file: Annotated[Path, typer.Option("-o", "--out", help="the zip to write")] = Path("autograder.zip"),
+        tier: Annotated[str, typer.Option(help="container (Gradescope's hosts) or namespaces")] = "container",
+    ) -> None:
+        """Packs an autograder to upload to Gradescope."""
+        from labkit import catalogue
+        from labkit.grading.packing import pack
+
+        try:
+            pack(file, [catalogue.find(name) for name in labs], tier)
+        except (ValueError, OSError) as error:
+            raise fail(error) from None
+        out.print(f"{file} is written", markup=False)

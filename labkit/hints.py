@@ -16,5 +16,5 @@ def read_hints(lab: Lab) -> dict[str, list[str]]:
     for part in re.split(r"^## ", file.read_text(encoding="utf-8"), flags=re.M)[1:]:
         heading, _, body = part.partition("\n")
         levels = re.split(r"^\d\. ", body, flags=re.M)[1:]
-        hints[heading.strip()] = [level.strip() for level in levels]
+        hints[heading.strip()] = [re.sub(r"\n {3}", "\n", level).strip() for level in levels]
     return hints

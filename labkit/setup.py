@@ -45,7 +45,7 @@ def first_run(out: Console) -> None:
 
 def doctor(out: Console) -> int:
     """One line per thing that matters; exit code 1 when something needed is missing."""
-    from labkit.data import cache_folder
+    from labkit.data.cache import cache_folder
 
     code = 0
 

@@ -238,8 +238,9 @@ def _attempt(template: Template, tier: str, name: str, about: dict) -> Proof:
     finally:
         worker.close()
     with lifeline:
-        if not _is_over(lifeline):
-            detail = "a process is still running"
+        over = _is_over(lifeline)
+    if name == "outlive":  # whatever it answered
+        detail = "" if over else "a process is still running"
     if name == "leave_files" and _swept(about["token"]):
         detail = "a file is still there"
     return Proof(ATTEMPTS[name], not detail, mandatory, detail)

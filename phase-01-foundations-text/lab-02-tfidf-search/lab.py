@@ -1,8 +1,8 @@
-# labkit: lab 1.2, skeleton 28a6d242710f. Fill the TODOs; then: labkit check 1.2
+# labkit: lab 1.2, skeleton 9955bc155d5c. Fill the TODOs; then: labkit check 1.2
 """A search engine over technical documentation: sparse TF-IDF, cosine ranking, top-k and BM25, in NumPy alone.
 
 python solution.py "read a csv file" --top 5
-python solution.py "read a csv file" --ranking bm25 --documents 40000
+python solution.py "read a csv file" --ranking bm25 --data python-docs+packages
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A search engine over technical documentation: sparse TF-IDF, cosine ranking, top-k and BM25, in NumPy alone.
 
 python solution.py "read a csv file" --top 5
-python solution.py "read a csv file" --ranking bm25 --documents 40000
+python solution.py "read a csv file" --ranking bm25 --data python-docs+packages
 """
 
 from __future__ import annotations

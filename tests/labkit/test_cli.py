@@ -104,6 +104,15 @@ def test_solution_and_list(labkit):
     assert "0/3 TODOs" in labkit("list").stdout
 
 
+def test_doctor_looks_around(labkit):
+    (labkit.root / "constraints.txt").write_text("numpy==1.0\n")
+    done = labkit("doctor")
+    assert done.returncode == 0 and "Python" in done.stdout and "tested: 1.0" in done.stdout, done.stdout + done.stderr
+    labkit.lab.lab_file.write_text("nothing")
+    labkit.lab.lab_file.write_text("    # TODO entropy (~1 line): x\n")
+    assert labkit("doctor").returncode == 1
+
+
 def test_debug_runs_here_with_prints_and_breakpoints(labkit):
     fill(labkit.lab, "entropy", f"print('seen', p.shape)\n    breakpoint()\n    {RIGHT}")
     done = labkit("check", "1.1", "--debug", "--only", "entropy", input="p p.shape\nc\nc\n")
