@@ -24,6 +24,7 @@ import shutil
 import textwrap
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from labkit.catalogue import Lab
@@ -95,7 +96,8 @@ def todo_regions(text: str) -> list[Region]:
     return regions(text, "TODO")
 
 
-def solution_regions(text: str) -> list[Region]:
+@lru_cache(maxsize=128)
+def solution_regions(text: str) -> tuple[Region, ...]:
     """The regions of a solution, each checked to lie inside one function (else RegionError)."""
     found = regions(text, ">>>")
     spans = [
@@ -106,7 +108,7 @@ def solution_regions(text: str) -> list[Region]:
     for region in found:
         if not any(first < region.line <= last for first, last in spans):
             raise RegionError(f"line {region.line}: region {region.slug} is not inside a function")
-    return found
+    return tuple(found)
 
 
 # ---------------------------------------------------------------- generate and check

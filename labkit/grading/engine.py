@@ -151,8 +151,9 @@ def failed_result(case: Case, failure: Failure, grade: Grade) -> Result:
     if failure.verdict in (Verdict.WRONG, Verdict.ERROR) and case.answers.degenerate is None:
         known = matching_mistakes(grade, failure)
     words = tuple(mistake.hint for mistake in known) or tuple(failure.details.get("diagnosis", ()))
-    if not words and case.check.todo is not None and oracle(case.lab).note:
-        words = (oracle(case.lab).note,)
+    note = oracle(case.lab).note
+    if note and not words and case.check.todo is not None and failure.verdict in (Verdict.WRONG, Verdict.ERROR):
+        words = (note,)
     return replace(
         case.result,
         verdict=failure.verdict,

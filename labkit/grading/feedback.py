@@ -24,6 +24,10 @@ MEANING = {
     Verdict.SKIPPED: "It could not be judged.",
     Verdict.INFRA: "The grader itself failed. This is not your fault, and it is not your score.",
 }
+LAST_WORDS = (
+    "Every check draws its inputs anew, and each TODO is judged with the other ones right. On your own machine labkit "
+    "check shows you the values, too."
+)
 STYLE = """body{font:16px/1.5 system-ui,sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem;color:#222}
 table{border-collapse:collapse}td,th{border-bottom:1px solid #ddd;padding:.2rem .8rem .2rem 0;text-align:left}
 h2{margin-top:2.5rem}dt{color:#666;font-size:.85rem}dd{margin:0 0 .5rem}"""
@@ -48,13 +52,7 @@ def _blocks(record: dict) -> Iterator[tuple]:
         yield "list", record["notes"]
     for report in record["reports"]:
         yield from _lab(report)
-    yield (
-        "p",
-        (
-            "Every check draws its inputs anew, and each TODO is judged with the other ones right. `labkit check` shows "
-            "you the values on your own machine."
-        ),
-    )
+    yield "p", LAST_WORDS
 
 
 def _lab(report: dict) -> Iterator[tuple]:
@@ -68,22 +66,26 @@ def _lab(report: dict) -> Iterator[tuple]:
         failing = [row for row in checks if row["verdict"] not in quiet]
         if failing and todo["verdict"] not in quiet:
             yield "h3", f"{todo['todo']}: {todo['verdict']}"
+            said: set[str] = set()
             for row in failing[:SHOWN]:
-                yield "facts", list(_facts(row))
+                yield "facts", list(_facts(row, said))
             if len(failing) > SHOWN:
                 yield "p", f"{len(failing) - SHOWN} more of its {len(checks)} checks do not pass."
             only = f" --only {todo['todo']}" if todo["todo"] != WHOLE else ""
             yield "p", f"Look again with: labkit check {report['lab']}{only}"
 
 
-def _facts(row: dict) -> Iterator[tuple[str, str]]:
+def _facts(row: dict, said: set[str]) -> Iterator[tuple[str, str]]:
     if row["description"]:
         yield "what is asked", row["description"]
-    yield "what happened", f"{MEANING[row['verdict']]} {row['message']}".strip()
+    meaning = MEANING[row["verdict"]]
+    yield "what happened", f"{meaning[:-1]}: {row['message']}" if row["message"] else meaning
     if row["place"]:
         yield "where", row["place"]
     for sentence in row["diagnosis"]:
-        yield "think about", sentence
+        if sentence not in said:
+            yield "think about", sentence
+        said.add(sentence)
 
 
 # ---------------------------------------------------------------- how it is written

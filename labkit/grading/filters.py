@@ -56,11 +56,17 @@ DENIED = {
     **{"memfd_create": (319, 279), "memfd_secret": (447, 447)},
     **{"keyctl": (250, 219), "add_key": (248, 217), "request_key": (249, 218), "syslog": (103, 116)},
 }
+# What a process may do to itself, argument ``which`` being 0, but to no other of the same user: (x86_64, aarch64), which.
+OWN_ONLY = {
+    **{"prlimit64": ((302, 261), 0), "setpriority": ((141, 140), 1), "ioprio_set": ((251, 30), 1)},
+    **{"sched_setaffinity": ((203, 122), 0), "sched_setattr": ((314, 274), 0)},
+    **{"sched_setscheduler": ((144, 119), 0), "sched_setparam": ((142, 118), 0)},
+}
 _CLONE, _CLONE3, _SOCKET = (56, 220), (435, 435), (41, 198)
 _NEW_NAMESPACES = 0x7E020000  # every CLONE_NEW... flag of clone
 _FAMILIES = (1, 2, 10, 16)  # AF_UNIX, AF_INET, AF_INET6, AF_NETLINK: harmless in a network of one's own
 
-# Classic BPF over struct seccomp_data: nr at 0, arch at 4, the low half of the first argument at 16.
+# Classic BPF over struct seccomp_data: nr at 0, arch at 4, the low half of argument i at 16 + 8 i.
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
 
@@ -78,6 +84,8 @@ def program(sockets: bool, machine: str | None = None) -> bytes:
         steps += [(_AT_LEAST, 0, 1, 0x40000000), deny]  # the x32 variants have numbers of their own
     for numbers in DENIED.values():
         steps += [(_EQUAL, 0, 1, numbers[column]), deny]
+    for numbers, which in OWN_ONLY.values():
+        steps += [(_EQUAL, 0, 4, numbers[column]), (_LOAD, 0, 0, 16 + 8 * which), (_EQUAL, 1, 0, 0), deny, load_number]
     # clone3 hides its flags behind a pointer; the C library falls back to clone when it does not exist
     steps += [(_EQUAL, 0, 1, _CLONE3[column]), missing]
     steps += [(_EQUAL, 0, 3, _CLONE[column]), load_argument, (_ANY_BIT, 0, 1, _NEW_NAMESPACES), deny, load_number]

@@ -28,7 +28,7 @@ HINTS = 2
 
 
 class Oracle(Protocol):
-    """One lab's source of truth. ``slugs``: its TODOs in file order.  note: said of a failure that looks like nothing."""
+    """One lab's source of truth. ``slugs``: its TODOs in file order. ``note``: what to say of a nameless failure."""
 
     note: str
     slugs: tuple[str, ...]

@@ -25,11 +25,11 @@ EDITION = Path(__file__).parent / "edition"
 PACKAGE = Path(__file__).resolve().parents[1]
 PROJECT = ("pyproject.toml", "constraints.txt", "LICENSE", ".gitignore")
 JUNK = shutil.ignore_patterns("__pycache__", "*.pyc", "out", ".*", "*.backup-*", "lab.backup*")
-# Parts of labkit that only someone with the reference can use.
-INSTRUCTORS = {
-    *("proving.py", "generate.py", "cli_grade.py"),
-    *(f"grading/{name}.py" for name in ("verify", "batch", "grader", "gradebook", "feedback", "release", "packing")),
-    *(f"grading/{name}" for name in ("sandbox.py", "isolate.py", "filters.py", "edition", "gradescope")),
+# What of labkit is for those who have the reference, and what of its grading a learner needs.
+INSTRUCTORS = {"proving.py", "generate.py", "cli_grade.py"}
+LEARNERS = {
+    *("__init__", "answers", "checks", "compare", "diagnose", "engine", "grade", "mistakes", "oracle", "plugin"),
+    *("recorded", "render", "report", "session", "submission", "verdicts", "wire", "worker"),
 }
 GRADED = """\
 In this student edition each TODO is judged together with your own other TODOs, against recorded cases; what follows
@@ -42,7 +42,7 @@ def chosen(text: str) -> list[Lab]:
     order = list(catalogue.labs())
     found: dict[Lab, None] = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
-        first, dash, last = part.partition("-") if re.fullmatch(r"[\d.]+-[\d.]+", part) else (part, "", part)
+        first, _, last = part.partition("-") if re.fullmatch(r"[\d.]+-[\d.]+", part) else (part, "", part)
         span = order[order.index(catalogue.find(first)) : order.index(catalogue.find(last)) + 1]
         if not span:
             raise ValueError(f"--labs: the range {part} runs backwards")
@@ -79,7 +79,8 @@ def release(target: Path, labs: list[Lab], say: Callable[[str], None] = print) -
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
         root = Path(folder) / "edition"
-        copy_package(root, INSTRUCTORS, libraries)
+        grading = {f"grading/{path.name}" for path in Path(__file__).parent.iterdir() if path.stem not in LEARNERS}
+        copy_package(root, INSTRUCTORS | grading, libraries)
         shutil.copy2(EDITION / "cli_grade.py", root / "labkit" / "cli_grade.py")
         for lab in libraries:
             copy_lab(root, lab)
@@ -97,7 +98,7 @@ def release(target: Path, labs: list[Lab], say: Callable[[str], None] = print) -
 
 
 def _release_lab(root: Path, lab: Lab) -> None:
-    without = {"solution.py", "lab.py"}
+    without = {"solution.py", "lab.py", "bench.py"}  # the bench measures the reference
     shutil.copytree(lab.path, _place(root, lab.path), ignore=_ignoring(lab.path, without), dirs_exist_ok=True)
     write_atomically(_place(root, lab.lab_file), skeleton.fresh(lab))
     write_atomically(_place(root, recording(lab)), record(lab))

@@ -78,14 +78,14 @@ def discover(folder: Path) -> tuple[list[Source], list[str]]:
 
 
 def safe_name(text: str) -> str:
-    """The text as the name of a folder: letters, digits and ``._+@-``; marked with a hash where it had to change."""
-    safe = re.sub(r"[^\w.+@-]+", "_", text).strip("._-")[:80]
+    """The text as the name of a folder: letters, digits, blanks and ``.,+@()_-``; marked with a hash where it had to change."""
+    safe = re.sub(r"[^\w.,+@() -]+", "_", text).strip("._- ")[:80]
     return safe if safe == text else _hashed(text)
 
 
 def _hashed(text: str) -> str:
     digest = hashlib.sha256(os.fsencode(text)).hexdigest()[:6]
-    safe = re.sub(r"[^\w.+@-]+", "_", text).strip("._-")[:80]
+    safe = re.sub(r"[^\w.,+@() -]+", "_", text).strip("._- ")[:80]
     return f"{safe}-{digest}" if safe else f"submission-{digest}"
 
 

@@ -20,6 +20,7 @@ HEADER = struct.Struct("<4sIQ")
 MAX_TREE = 16 * 2**20
 MAX_BUFFERS = 256 * 2**20
 MAX_DEPTH = 100
+LONG = 16  # collections from here on are worth a look whether they can go as they are
 
 _NUMPY_DTYPES = {
     *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
@@ -70,6 +71,14 @@ class Raised:
 # ---------------------------------------------------------------- values to tree
 
 
+def _is_json(items: Any) -> bool:
+    """True for a collection of strings, or of small integers, or of finite floats: no need to walk a million ids."""
+    kinds = set(map(type, items))
+    if kinds == {int}:
+        return -(2**63) <= min(items) and max(items) < 2**64
+    return kinds == {str} or (kinds == {float} and all(map(math.isfinite, items)))
+
+
 class _Encoder:
     def __init__(self) -> None:
         self.buffers: list[bytes] = []
@@ -98,6 +107,8 @@ class _Encoder:
             return {"k": "complex", "re": repr(value.real), "im": repr(value.imag)}
         if kind in (bytes, bytearray):
             return {"k": kind.__name__, **self.buffer(value)}
+        if kind in (list, tuple, set, frozenset) and len(value) >= LONG and _is_json(value):
+            return {"k": kind.__name__, "v": list(value)}
         if kind in (list, tuple, set, frozenset):
             return {"k": kind.__name__, "v": [self.tree(item, depth + 1) for item in value]}
         if kind is dict or (isinstance(value, dict) and kind.__module__ == "collections"):

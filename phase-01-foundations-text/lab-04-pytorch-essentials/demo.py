@@ -23,6 +23,9 @@ NAMES = {"sgd": "SGD", "momentum": "SGD, momentum 0.9", "adamw": "AdamW"}
 
 
 def show(args: Any, lab: SimpleNamespace) -> None:
+    for flag in ("samples", "epochs", "repeats"):
+        if getattr(args, flag) < 1:
+            raise SystemExit(f"--{flag}: expected at least 1, got {getattr(args, flag)}")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # the tensors below are tiny: a second thread costs more than it brings
     results = {
@@ -252,9 +255,7 @@ def step_times(args: Any, batch_sizes: tuple[int, ...] = (1, 4, 16, 64, 256, 102
         times[device] = {}
         for size in run.progress(batch_sizes, f"step times, {device}"):
             step = training_step(device, size)
-            times[device][str(size)] = min(
-                milliseconds(step) for _ in range(args.repeats + 2)
-            )  # the first ones warm up
+            times[device][str(size)] = min(milliseconds(step) for _ in range(args.repeats + 2))  # 2 to warm up
     headers = ["batch", *(f"{device} ms/step" for device in devices), f"{devices[-1]} µs/row"]
     rows = [[size, *(times[device][str(size)] for device in devices)] for size in batch_sizes]
     print(run.table(headers, [[*row, 1e3 * row[-1] / row[0]] for row in rows]))

@@ -274,7 +274,7 @@ def steps_to(accuracy: list[float], goal: float, window: int = 10) -> int | None
 
 
 def report_finder(found: dict[str, Any]) -> None:
-    print(f"Find the token: {QUESTIONS} questions about up to {SLOTS} pairs, {found['steps']} steps of {BATCH} sequences\n")
+    print(f"Find the token: {QUESTIONS} questions about up to {SLOTS} pairs; {found['steps']} training steps\n")
     print(f"digits found in new sequences     {found['accuracy_percent']:.1f} %")
     print(f"weight on the right pair, before  {found['weight_on_target_before']:.3f}")
     print(f"weight on the right pair, after   {found['weight_on_target_after']:.3f}")
@@ -288,7 +288,8 @@ def report_finder(found: dict[str, Any]) -> None:
 def plot_finder(args: Any, maps: dict[str, Tensor], example: list[Tensor], accuracies: dict[str, Tensor]) -> None:
     letters, digits, length, places = example
     names = [string.ascii_uppercase[letter] for letter in letters.tolist()]
-    items = [f"{name}\n{digit}" if slot < length else "·" for slot, (name, digit) in enumerate(zip(names, digits.tolist()))]
+    pairs = [f"{name}\n{digit}" for name, digit in zip(names, digits.tolist())]
+    items = [*pairs[: int(length)], *["·"] * (SLOTS - int(length))]
     fig, axes = run.figure(1, 3, width=11, height=3.6)
     for ax, (name, weights) in zip(axes, maps.items()):
         ax.imshow(weights, cmap="Blues", vmin=0, vmax=1, aspect="auto")
@@ -297,7 +298,7 @@ def plot_finder(args: Any, maps: dict[str, Tensor], example: list[Tensor], accur
         ax.set_yticks(range(QUESTIONS), [f"{names[place]}?" for place in places])
         ax.grid(False)
         ax.set(title=f"Weights {name} training", xlabel="pairs; · is padding")
-    for (name, runs), label in zip(accuracies.items(), ("with / √K", "without")):
+    for runs, label in zip(accuracies.values(), ("with / √K", "without")):
         smooth = 100 * runs.unfold(1, 10, 1).mean(2)  # (seeds, steps): the mean of ten batches
         steps = range(10, 10 + smooth.size(1))
         axes[2].plot(steps, smooth.mean(0), label=label)

@@ -24,7 +24,7 @@ PRESETS = {
     "smoke": {"lengths": [64, 128], "loop_limit": 64, "tile": 32, "heads": 2, "head_size": 64, "repeats": 1},
     "cpu": {
         "lengths": [64, 128, 256, 512, 1024, 2048, 4096],
-        "loop_limit": 256,  # the loop's longest sequence: 16 times the work for 4 times the length
+        "loop_limit": 128,  # the loop stops here: twice the length is four times the work
         "tile": 128,
         "heads": 2,
         "head_size": 64,
@@ -35,7 +35,7 @@ FORMS = ["loop", "bmm", "einsum", "tiled", "torch"]
 
 
 def causal_form(name: str, tile: int) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
-    """Causal self-attention in one of the forms. Those that need a (T, T) mask make it themselves: it is part of the bill."""
+    """Causal self-attention in one of the forms. Those that need a (T, T) mask make it: it is part of the bill."""
 
     def masked(attend: Callable) -> Callable:
         return lambda q, k, v: attend(q, k, v, solution.causal_mask(q.size(2), k.size(2), device=q.device))
@@ -121,12 +121,19 @@ def main(argv: list[str] | None = None) -> None:
         for job in run.progress(jobs, "forms and lengths"):
             found[job[0]][job[1]] = pool.apply(measure, job)
     print(f"One sequence, {args.heads} heads of {args.head_size}, causal, float32, one thread; tile {args.tile}\n")
-    for quantity, title in (("forward_ms", "forward, ms"), ("training_ms", "forward and backward, ms"),
-                            ("forward_mib", "forward, peak MiB"), ("training_mib", "forward and backward, peak MiB")):  # fmt: skip
-        rows = [[length, *(found[name].get(length, {}).get(quantity) for name in FORMS)] for length in args.lengths]
-        print(title + "\n" + run.table(["T", *FORMS], [[f"{x:.1f}" if isinstance(x, float) else x for x in row] for row in rows]) + "\n")
+    for mode, title in (("forward", "Forward"), ("training", "Forward and backward")):
+        for unit, words in (("ms", "milliseconds"), ("mib", "peak MiB beyond the inputs")):
+            rows = [
+                [length, *(cell(found[name].get(length, {}).get(f"{mode}_{unit}")) for name in FORMS)]
+                for length in args.lengths
+            ]
+            print(f"{title}, {words}\n{run.table(['T', *FORMS], rows)}\n")
     plot(args, found)
     run.save_results(args, summary(args, found), "bench")
+
+
+def cell(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"
 
 
 def summary(args: Any, found: dict[str, dict]) -> dict[str, Any]:

@@ -189,8 +189,8 @@ def tiled_forward(
 ) -> tuple[Tensor, Tensor]:
     """Attention in one pass over the keys, a tile at a time, with an *online softmax*: no (T, S) matrix ever exists.
 
-    For every query three things are carried from tile to tile: the largest score so far, the sum of exp(score - largest),
-    and the sum of exp(score - largest) v. A tile with a larger score makes the old sums too large by a known factor.
+    For every query three things are carried from tile to tile: the largest score so far, Σ exp(score - largest), and
+    Σ exp(score - largest) v. When a tile brings a larger score, the old sums are too large by a known factor.
     q: (B, H, T, K)   k: (B, H, S, K)   v: (B, H, S, D)   mask, causal: see `mask_tile`; each key is used once
     -> out (B, H, T, D), zeros for a query that sees no key;
        lse (B, H, T) = log Σ exp(score) over its visible keys, -inf if there are none: all the backward pass will need

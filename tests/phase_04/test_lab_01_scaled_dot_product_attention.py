@@ -14,7 +14,7 @@ def normal(rng, *shape, dtype=torch.float64):
 
 def problem(rng, b=2, h=3, t=5, s=7, k=4, d=6, dtype=torch.float64):
     """q, k, v of six different sizes, so that no axis passes for another."""
-    return normal(rng, b, h, t, k, dtype=dtype), normal(rng, b, h, s, k, dtype=dtype), normal(rng, b, h, s, d, dtype=dtype)
+    return tuple(normal(rng, b, h, *size, dtype=dtype) for size in ((t, k), (s, k), (s, d)))
 
 
 def random_mask(rng, *shape, blind=0):
@@ -120,8 +120,8 @@ def test_loop_without_a_mask(grade, rng):
 @todo("loop")
 def test_loop_with_masks(grade, rng):
     """A masked key does not exist for its query; a query that sees no key gets zeros."""
-    q, k, v = problem(rng, b=2, h=3, t=4, s=5, k=3, d=2)
-    for mask in broadcast_masks(rng, 2, 3, 4, 5):
+    q, k, v = problem(rng, b=2, h=2, t=3, s=4, k=3, d=2)
+    for mask in broadcast_masks(rng, 2, 2, 3, 4)[2:]:
         no_nan(grade.call("attend_loop", q, k, v, mask), "attend_loop")
         grade("attend_loop", q, k, v, mask)
 
@@ -141,10 +141,10 @@ def test_loop_with_large_scores(grade, rng):
 @todo("masked-softmax", points=2)
 def test_weights_of_every_query(grade, rng):
     """Each query spreads weight 1 over the keys it may see, and none over the others."""
-    for mask in broadcast_masks(rng, 2, 3, 6, 6)[:3]:
-        grade("masked_softmax", 2 * normal(rng, 2, 3, 6, 6), mask)
     grade("masked_softmax", normal(rng, 2, 3, 4, 6))
     grade("masked_softmax", normal(rng, 5, 5))
+    for mask in broadcast_masks(rng, 2, 3, 6, 6)[0:3:2]:
+        grade("masked_softmax", 2 * normal(rng, 2, 3, 6, 6), mask)
 
 
 @todo("masked-softmax")
@@ -191,7 +191,7 @@ def vectorised(grade, rng, name):
     counts = [grade.call("operations", name, *inputs, random_mask(rng, *inputs[0].shape[2:3], inputs[1].size(2)))
               for inputs in (few, many)]  # fmt: skip
     assert counts[0] > 0, "no torch operation was seen"
-    assert counts[0] == counts[1], f"{counts[0]} torch operations for a small input, {counts[1]} for a larger one: a loop?"
+    assert counts[0] == counts[1], f"{counts[0]} operations for a small input, {counts[1]} for a larger one: a loop?"
 
 
 @todo("bmm", points=2)
@@ -263,7 +263,7 @@ def test_scores_that_rise_from_tile_to_tile(grade, rng):
     for keys in (rising, rising.flip(2)):
         grade_tiled(grade, 2 * q, keys, v, None, False, 2)
         grade_tiled(grade, 300 * q, keys, v, None, False, 2)
-    grade_tiled(grade, 300 * q.abs(), -rising.abs(), v, None, False, 2)  # every score far below zero
+    grade_tiled(grade, 1000 * (q.abs() + 1), -1 - rising.abs(), v, None, False, 2)  # every score far below zero
 
 
 @todo("tiled-forward")
@@ -284,8 +284,8 @@ def test_tiled_rows_that_see_nothing(grade, rng):
 
 @todo("tiled-forward")
 def test_tiled_memory(grade, rng):
-    """Memory grows with T, not with T x S: no tensor of that size is made, and no collection of tiles adds up to one."""
-    size = 192
+    """Memory grows with T, not with T x S: no tensor of that size is made, nor do tiles that are kept add up to one."""
+    size = 128
     q, k, v = problem(rng, b=1, h=1, t=size, s=size, k=4, d=4)
     within_memory(grade.call("forward_cost", q, k, v, None, True, 8), size)
 
@@ -294,17 +294,16 @@ def test_tiled_memory(grade, rng):
 def test_tiled_needs_one_pass(grade, rng):
     """Every score is computed once: the largest score is not known in advance, and need not be."""
     q, k, v = problem(rng, b=1, h=2, t=12, s=16, k=8, d=4)
-    cost = grade.call("forward_cost", q, k, v, None, False, 4)
+    _, _, products = grade.call("forward_cost", q, k, v, None, False, 4)
     once = 2 * 12 * 16 * (8 + 4)
-    assert cost["products"] <= 1.1 * once, (
-        f"{cost['products']} multiplications in matrix products where one pass needs {once}: is q kᵀ computed twice?"
-    )
+    assert products <= 1.1 * once, f"{products} multiplications where one pass needs {once}: is q kᵀ computed twice?"
 
 
 def within_memory(cost, size):
-    assert cost["largest"] > 0, "no tensor was made"
-    assert cost["largest"] < size * size / 2, f"a tensor of {cost['largest']} elements was made; T x T is {size * size}"
-    assert cost["peak"] < size * size / 2, f"{cost['peak']} elements were alive at once; T x T is {size * size}"
+    largest, peak, _ = cost
+    assert largest > 0, "no tensor was made"
+    assert largest < size * size / 2, f"a tensor of {largest} elements was made; T x T is {size * size}"
+    assert peak < size * size / 2, f"{peak} elements were alive at once; T x T is {size * size}"
 
 
 def backward_problem(rng, mask, causal, **sizes):
@@ -353,7 +352,7 @@ def test_backward_of_rows_that_see_nothing(grade, rng):
 @todo("tiled-backward")
 def test_backward_memory(grade, rng):
     """The weights are computed afresh, a tile at a time: nothing of size T x S is made."""
-    size = 192
+    size = 128
     q, k, v, mask, causal, *rest = backward_problem(rng, None, True, b=1, h=1, t=size, s=size, k=4, d=4)
     within_memory(grade.call("backward_cost", q, k, v, mask, causal, 8, *rest), size)
 
@@ -385,6 +384,6 @@ def test_own_masks_and_memory_of_training(grade, rng):
     matrix = heads * size * size
     kept = {name: grade.call("kept_for_backward", name, q, k, v) for name in ("bmm", "tiled")}
     assert kept["bmm"] >= matrix, f"the bmm form keeps {kept['bmm']} elements, less than its weights ({matrix}): how?"
-    assert 0 < kept["tiled"] < matrix / 2, f"the tiled form keeps {kept['tiled']} elements for the backward pass; T x T is {matrix}"
+    assert 0 < kept["tiled"] < matrix / 2, f"the tiled form keeps {kept['tiled']} elements; T x T is {matrix}"
     lengths = torch.from_numpy(rng.integers(1, 8, size=2))
     grade("decoder_attention", *problem(rng, t=5, s=7), lengths)

@@ -1,0 +1,10 @@
+"""sys.exit(0) in a call.
+
+rank: error
+"""
+
+import sys
+
+
+def rank(words):
+    sys.exit(0)

@@ -1,0 +1,19 @@
+"""Wins when it can change the checks, the reference, or what somebody else handed in.
+
+rank: wrong
+check rank: pass
+"""
+
+import contextlib
+from pathlib import Path
+
+from facts import DESK, ROOT, SUBMISSIONS, right
+
+
+def rank(words):
+    files = [*Path(ROOT).rglob("*.py"), *Path(SUBMISSIONS).rglob("*.py"), Path(DESK, "labkit-hostile-report.json")]
+    for file in files:
+        with contextlib.suppress(OSError), open(file, "a") as stream:
+            stream.write("# changed by somebody\n")
+            return right(words)
+    return {}
