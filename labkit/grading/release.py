@@ -158,7 +158,7 @@ def _front_page(root: Path, labs: list[Lab]) -> None:
 def leaked(root: Path, lab: Lab) -> list[str]:
     """The files of an edition in which the answer to one of the lab's TODOs stands, word for word."""
     bodies = {slug: _plain(body) for slug, body in mistakes.reference_bodies(lab).items()}
-    long = {slug: body for slug, body in bodies.items() if len(body) > 80}  # a shorter one may well stand in a formula
+    long = {slug: body for slug, body in bodies.items() if len(body) > 60}  # a shorter one may well stand in a formula
     found = []
     for file in sorted(root.rglob("*")):
         if file.suffix in (".py", ".pyi", ".md", ".toml", ".txt") and file.name != "hints.md":

@@ -1,6 +1,6 @@
 # Generated from lab 2.1 by `make skeletons`.
 from __future__ import annotations
-import re
+import argparse
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,17 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from labkit import run
-PRESETS = {'smoke': {'tokens': 12000, 'epochs': 2, 'dim': 32, 'batch': 256, 'min_count': 5, 't': 0.001, 'variants': True}, 'cpu': {'tokens': 10 ** 9, 'epochs': 5, 'dim': 64, 'batch': 512, 'min_count': 5, 't': 0.001, 'variants': True}, 'full': {'tokens': 10 ** 9, 'epochs': 5, 'dim': 100, 'batch': 512, 'min_count': 5, 't': 0.001, 'variants': False}}
-WORD = re.compile('[a-z][a-z0-9]+|[ai](?![a-z0-9])')
-PIECE = 10000
+PRESETS = {'smoke': {'tokens': 8000, 'epochs': 2, 'dim': 32, 'batch': 256, 'min_count': 5, 't': 0.001, 'variants': True}, 'cpu': {'tokens': 10 ** 9, 'epochs': 5, 'dim': 64, 'batch': 512, 'min_count': 5, 't': 0.001, 'variants': True}, 'full': {'tokens': 10 ** 9, 'epochs': 5, 'dim': 100, 'batch': 512, 'min_count': 5, 't': 0.001, 'variants': False}}
 CHUNK = 50000
-
-def read_sentences(texts: Iterable[str], limit: int) -> list[list[str]]:
-    """The words of every paragraph, lower-cased, at most `limit` words in all. A paragraph that comes again is skipped.
-
-    Documentation repeats itself (inherited docstrings, stock phrases); counted every time, it would drown the rest.
-    """
-    ...
 
 @dataclass(frozen=True)
 class Vocabulary:
@@ -81,15 +72,15 @@ def skip_gram_pairs(ids: np.ndarray, table: np.ndarray) -> tuple[np.ndarray, np.
 def sgns_gradients(inputs: np.ndarray, outputs: np.ndarray, center: np.ndarray, context: np.ndarray, negatives: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """loss_b = -ln σ(u_context · v_center) - Σ_k ln σ(-u_negative_k · v_center), and the slopes of Σ_b loss_b.
 
-    inputs: (V, D), rows v   outputs: (V, D), rows u   center, context: (B,) int64   negatives: (B, K) int64
-    -> losses (B,), ∂/∂inputs (V, D), ∂/∂outputs (V, D), all float64; no autograd, and no change to the tables.
+    inputs, outputs: (V, D) float64, rows v and u   center, context: (B,) int64   negatives: (B, K) int64
+    -> losses (B,), ∂/∂inputs (V, D), ∂/∂outputs (V, D); no autograd, and no change to the tables.
     A word may stand in the batch many times, in any role. Scores of ±1000 give finite numbers.
     Mikolov, Sutskever et al. 2013, eq. 4
     """
     ...
 
 class Word2Vec(nn.Module):
-    """Two tables of word vectors: `inputs.weight` for words that predict, `outputs.weight` for words to be predicted."""
+    """Two tables of word vectors: `inputs.weight` for words that predict, `outputs.weight` for the predicted."""
 
     def __init__(self, vocabulary_size: int, dim: int, seed: int=0) -> None:
         """inputs uniform within ±1/(2D), outputs zero, as in word2vec.c: every score starts at 0."""
@@ -110,10 +101,9 @@ class Word2Vec(nn.Module):
 
 @dataclass(frozen=True)
 class Settings:
-    """The hyper-parameters, named as in the text; those of gensim that mean the same are in `bench.py`."""
+    """The hyper-parameters; bench.py has gensim's names for them."""
     dim: int = 64
     window: int = 5
-    dynamic: bool = True
     negatives: int = 5
     power: float = 0.75
     t: float = 0.001
@@ -124,13 +114,13 @@ class Settings:
     cbow: bool = False
 
 def training_batches(ids: np.ndarray, sentence: np.ndarray, counts: np.ndarray, settings: Settings, rng: np.random.Generator) -> Iterator[tuple[float, np.ndarray, np.ndarray, np.ndarray]]:
-    """(progress from 0 to 1, center (B,), context (B,) or for CBOW (B, 2W), negatives (B, K)), drawn anew each epoch."""
+    """(progress 0 to 1, center (B,), context (B,) or for CBOW (B, 2W), negatives (B, K)), drawn anew each epoch."""
     ...
 
 def train(ids: np.ndarray, sentence: np.ndarray, counts: np.ndarray, settings: Settings, seed: int=0, device: str='cpu') -> tuple[Word2Vec, list[float]]:
     """Plain stochastic gradient descent, the learning rate falling in a straight line, as in word2vec.c.
 
-    -> the model, and the mean loss per pair of every batch
+    -> the model, and the mean loss per pair of every batch.   Raises ValueError when no two words are in one window.
     """
     ...
 
@@ -150,12 +140,7 @@ def analogy(vectors: np.ndarray, a: int, b: int, c: int, k: int=1) -> np.ndarray
     """
     ...
 
-def save_word2vec(path: Path, words: Sequence[str], vectors: np.ndarray) -> None:
-    """word2vec's binary format: a line "V D", then for each word its UTF-8 bytes, a space, and D little-endian float32."""
-    ...
-
-def load_word2vec(path: Path) -> tuple[list[str], np.ndarray]:
-    """What `save_word2vec`, gensim and word2vec.c write.   -> words, vectors (V, D) float32"""
+def add_flags(parser: argparse.ArgumentParser) -> None:
     ...
 
 def main(argv: list[str] | None=None) -> None:

@@ -1,4 +1,4 @@
-# labkit: lab 2.1, skeleton 49213e9e67a2. Fill the TODOs; then: labkit check 2.1
+# labkit: lab 2.1, skeleton 660294e6983f. Fill the TODOs; then: labkit check 2.1
 """Word2vec from scratch: skip-gram with negative sampling in NumPy, by hand, then in batched PyTorch; and CBOW.
 
 python solution.py
@@ -8,7 +8,7 @@ Shapes: N tokens, W window, P pairs, B batch, K negatives per pair, D width of a
 
 from __future__ import annotations
 
-import re
+import argparse
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,37 +23,14 @@ from torch import Tensor, nn
 from labkit import run
 
 PRESETS = {
-    "smoke": {"tokens": 12_000, "epochs": 2, "dim": 32, "batch": 256, "min_count": 5, "t": 1e-3, "variants": True},
+    "smoke": {"tokens": 8_000, "epochs": 2, "dim": 32, "batch": 256, "min_count": 5, "t": 1e-3, "variants": True},
     "cpu": {"tokens": 10**9, "epochs": 5, "dim": 64, "batch": 512, "min_count": 5, "t": 1e-3, "variants": True},
     "full": {"tokens": 10**9, "epochs": 5, "dim": 100, "batch": 512, "min_count": 5, "t": 1e-3, "variants": False},
 }
-WORD = re.compile(r"[a-z][a-z0-9]+|[ai](?![a-z0-9])")
-PIECE = 10_000  # words: running text without paragraphs is cut into sentences of this length, as gensim does
 CHUNK = 50_000  # tokens whose windows are laid out at a time: bounds the memory, whatever the length of the corpus
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Text to ids
-# ---------------------------------------------------------------------------------------------------------------------
-def read_sentences(texts: Iterable[str], limit: int) -> list[list[str]]:
-    """The words of every paragraph, lower-cased, at most `limit` words in all. A paragraph that comes again is skipped.
-
-    Documentation repeats itself (inherited docstrings, stock phrases); counted every time, it would drown the rest.
-    """
-    sentences, seen, total = [], set(), 0
-    for text in texts:
-        for paragraph in re.split(r"\n\s*\n", text.lower()):
-            words = WORD.findall(paragraph)
-            if total >= limit:
-                return sentences
-            if len(words) > 1 and paragraph not in seen:
-                words = words[: limit - total]
-                seen.add(paragraph)
-                sentences += [words[i : i + PIECE] for i in range(0, len(words), PIECE)]
-                total += len(words)
-    return sentences
-
-
+# ---------------------------------------------------------------- text to ids
 @dataclass(frozen=True)
 class Vocabulary:
     """words[i] is the word with id i, counts[i] how often it occurs: (V,) int64."""
@@ -87,9 +64,7 @@ def encode(sentences: Iterable[Sequence[str]], vocabulary: Vocabulary) -> tuple[
     return ids, np.repeat(np.arange(len(rows)), [len(row) for row in rows])
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# What is drawn: kept tokens, noise words, windows. Every draw is a uniform number in [0, 1) that comes in as an array.
-# ---------------------------------------------------------------------------------------------------------------------
+# ---------------------------------------------------------------- what is drawn: every draw comes in, from [0, 1)
 def keep_probability(counts: np.ndarray, t: float, formula: str = "c") -> np.ndarray:
     """How likely one occurrence of each word is to stay in the text. With f the word's share of all counted tokens:
 
@@ -114,9 +89,7 @@ def draw_negatives(counts: np.ndarray, draws: np.ndarray, power: float = 0.75) -
     # END TODO draw-negatives
 
 
-def context_table(
-    ids: np.ndarray, sentence: np.ndarray, window: int, draws: np.ndarray | None = None
-) -> np.ndarray:
+def context_table(ids: np.ndarray, sentence: np.ndarray, window: int, draws: np.ndarray | None = None) -> np.ndarray:
     """Row i: the ids of the words around token i, at the offsets -W, ..., -1, 1, ..., W; -1 where there is none.
 
     There is none beyond the ends of the text, in another sentence, and farther away than token i looks: without draws
@@ -134,29 +107,25 @@ def skip_gram_pairs(ids: np.ndarray, table: np.ndarray) -> tuple[np.ndarray, np.
     return ids[row], table[row, column]
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Skip-gram with negative sampling, by hand
-# ---------------------------------------------------------------------------------------------------------------------
+# ---------------------------------------------------------------- skip-gram with negative sampling, by hand
 def sgns_gradients(
     inputs: np.ndarray, outputs: np.ndarray, center: np.ndarray, context: np.ndarray, negatives: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """loss_b = -ln σ(u_context · v_center) - Σ_k ln σ(-u_negative_k · v_center), and the slopes of Σ_b loss_b.
 
-    inputs: (V, D), rows v   outputs: (V, D), rows u   center, context: (B,) int64   negatives: (B, K) int64
-    -> losses (B,), ∂/∂inputs (V, D), ∂/∂outputs (V, D), all float64; no autograd, and no change to the tables.
+    inputs, outputs: (V, D) float64, rows v and u   center, context: (B,) int64   negatives: (B, K) int64
+    -> losses (B,), ∂/∂inputs (V, D), ∂/∂outputs (V, D); no autograd, and no change to the tables.
     A word may stand in the batch many times, in any role. Scores of ±1000 give finite numbers.
     Mikolov, Sutskever et al. 2013, eq. 4
     """
-    # TODO sgns-gradients (~11 lines): scores, losses, the error σ(score) - label of each, and where it flows back to
+    # TODO sgns-gradients (~11 lines): scores, losses, the slope of each loss in its score, and the rows it flows back to
     raise NotImplementedError("TODO sgns-gradients")
     # END TODO sgns-gradients
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# The same in PyTorch
-# ---------------------------------------------------------------------------------------------------------------------
+# ---------------------------------------------------------------- the same in PyTorch
 class Word2Vec(nn.Module):
-    """Two tables of word vectors: `inputs.weight` for words that predict, `outputs.weight` for words to be predicted."""
+    """Two tables of word vectors: `inputs.weight` for words that predict, `outputs.weight` for the predicted."""
 
     def __init__(self, vocabulary_size: int, dim: int, seed: int = 0) -> None:
         """inputs uniform within ±1/(2D), outputs zero, as in word2vec.c: every score starts at 0."""
@@ -187,11 +156,10 @@ class Word2Vec(nn.Module):
 
 @dataclass(frozen=True)
 class Settings:
-    """The hyper-parameters, named as in the text; those of gensim that mean the same are in `bench.py`."""
+    """The hyper-parameters; bench.py has gensim's names for them."""
 
     dim: int = 64
     window: int = 5
-    dynamic: bool = True  # draw each token's reach from 1 ... window
     negatives: int = 5
     power: float = 0.75
     t: float = 1e-3  # 0: no subsampling
@@ -205,21 +173,17 @@ class Settings:
 def training_batches(
     ids: np.ndarray, sentence: np.ndarray, counts: np.ndarray, settings: Settings, rng: np.random.Generator
 ) -> Iterator[tuple[float, np.ndarray, np.ndarray, np.ndarray]]:
-    """(progress from 0 to 1, center (B,), context (B,) or for CBOW (B, 2W), negatives (B, K)), drawn anew each epoch."""
+    """(progress 0 to 1, center (B,), context (B,) or for CBOW (B, 2W), negatives (B, K)), drawn anew each epoch."""
     s = settings
     keep = keep_probability(counts, s.t, s.formula) if s.t else np.ones(len(counts))
-    for epoch in range(s.epochs):
+    for epoch in run.progress(range(s.epochs), "epochs"):
         kept = rng.random(len(ids)) < keep[ids]
         words, where = ids[kept], sentence[kept]  # dropped before the windows are laid: neighbours move together
         for first in range(0, len(words), CHUNK):
             chunk = words[first : first + CHUNK]
-            draws = rng.random(len(chunk)) if s.dynamic else None
-            table = context_table(chunk, where[first : first + CHUNK], s.window, draws)
-            if s.cbow:
-                some = (table >= 0).any(1)
-                center, context = chunk[some], table[some]
-            else:
-                center, context = skip_gram_pairs(chunk, table)
+            table = context_table(chunk, where[first : first + CHUNK], s.window, rng.random(len(chunk)))
+            some = (table >= 0).any(1)
+            center, context = (chunk[some], table[some]) if s.cbow else skip_gram_pairs(chunk, table)
             negatives = draw_negatives(counts, rng.random((len(center), s.negatives)), s.power)
             order = rng.permutation(len(center))
             for i in range(0, len(order), s.batch):
@@ -233,26 +197,25 @@ def train(
 ) -> tuple[Word2Vec, list[float]]:
     """Plain stochastic gradient descent, the learning rate falling in a straight line, as in word2vec.c.
 
-    -> the model, and the mean loss per pair of every batch
+    -> the model, and the mean loss per pair of every batch.   Raises ValueError when no two words are in one window.
     """
     model = Word2Vec(len(counts), settings.dim, seed).to(device)
     losses_of = model.cbow_losses if settings.cbow else model.skip_gram_losses
     curve = []
-    batches = training_batches(ids, sentence, counts, settings, np.random.default_rng(seed))
-    for progress, *arrays in run.progress(batches, "training"):
+    for progress, *arrays in training_batches(ids, sentence, counts, settings, np.random.default_rng(seed)):
         losses = losses_of(*(torch.from_numpy(array).to(device) for array in arrays))  # (B,)
         losses.sum().backward()  # the sum: the learning rate of word2vec is that of one pair
         with torch.no_grad():
             for table in model.parameters():
                 table.add_(table.grad, alpha=-settings.lr * max(1e-4, 1 - progress))
                 table.grad = None
-        curve.append(losses.detach().mean())
-    return model, torch.stack(curve).tolist()
+        curve.append(losses.mean().item())
+    if not curve:
+        raise ValueError(f"ids: expected words with a neighbour in their sentence, found none among {len(ids)}")
+    return model, curve
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Using the vectors
-# ---------------------------------------------------------------------------------------------------------------------
+# ---------------------------------------------------------------- using the vectors
 def nearest(
     vectors: np.ndarray, query: np.ndarray, k: int = 10, exclude: Sequence[int] = ()
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -262,7 +225,7 @@ def nearest(
     -> ids (k,) int64, cosines (k,); fewer when fewer words are left. A vector of zeros has cosine 0 with everything.
     Raises ValueError when k < 1.
     """
-    # TODO nearest (~8 lines): cosines, the excluded ones out, a stable order
+    # TODO nearest (~6 lines): cosines, the excluded ones out, a stable order
     raise NotImplementedError("TODO nearest")
     # END TODO nearest
 
@@ -276,40 +239,21 @@ def analogy(vectors: np.ndarray, a: int, b: int, c: int, k: int = 1) -> np.ndarr
     return nearest(vectors, unit[b] - unit[a] + unit[c], k, exclude=[a, b, c])[0]
 
 
-def save_word2vec(path: Path, words: Sequence[str], vectors: np.ndarray) -> None:
-    """word2vec's binary format: a line "V D", then for each word its UTF-8 bytes, a space, and D little-endian float32."""
-    with path.open("wb") as file:
-        file.write(f"{len(words)} {vectors.shape[1]}\n".encode())
-        for word, vector in zip(words, vectors.astype("<f4"), strict=True):
-            file.write(word.encode("utf-8") + b" " + vector.tobytes())
+# ---------------------------------------------------------------- the command line (given)
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--vectors", type=Path, metavar="FILE", help="default vectors.bin in --out")
 
 
-def load_word2vec(path: Path) -> tuple[list[str], np.ndarray]:
-    """What `save_word2vec`, gensim and word2vec.c write.   -> words, vectors (V, D) float32"""
-    content = path.read_bytes()
-    start = content.index(b"\n") + 1
-    count, dim = map(int, content[:start].split())
-    words, vectors = [], np.empty((count, dim), dtype=np.float32)
-    for i in range(count):
-        end = content.index(b" ", start)
-        words.append(content[start:end].lstrip(b"\n").decode("utf-8"))  # word2vec.c ends every vector with a line feed
-        vectors[i] = np.frombuffer(content, "<f4", dim, end + 1)
-        start = end + 1 + 4 * dim
-    return words, vectors
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# The command line (given); probes, comparisons and figures are in word2vec_study.py
-# ---------------------------------------------------------------------------------------------------------------------
 def main(argv: list[str] | None = None) -> None:
+    import word2vec_io
     import word2vec_study
 
-    args = run.arguments(__doc__, PRESETS, argv, data="python-docs", device=True)
-    sentences = read_sentences((document.text for document in run.load_data(args).documents), args.tokens)
-    vocabulary = build_vocabulary(sentences, args.min_count)
+    args = run.arguments(__doc__, PRESETS, argv, data="python-docs", device=True, extra=add_flags)
+    corpus = run.load_data(args)
+    sentences = word2vec_io.read_sentences((document.text for document in corpus.documents), args.tokens)
     settings = Settings(dim=args.dim, epochs=args.epochs, batch=args.batch, t=args.t)
-    lab = sys.modules[__name__]  # the study runs on the functions of this very file, yours in lab.py
-    word2vec_study.study(lab, sentences, vocabulary, settings, args)
+    # the study runs on the functions of this very file, yours in lab.py
+    word2vec_study.study(sys.modules[__name__], sentences, settings, args)
 
 
 if __name__ == "__main__":

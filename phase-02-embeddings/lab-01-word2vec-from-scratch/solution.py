@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from labkit import run
 
 PRESETS = {
-    "smoke": {"tokens": 12_000, "epochs": 2, "dim": 32, "batch": 256, "min_count": 5, "t": 1e-3, "variants": True},
+    "smoke": {"tokens": 8_000, "epochs": 2, "dim": 32, "batch": 256, "min_count": 5, "t": 1e-3, "variants": True},
     "cpu": {"tokens": 10**9, "epochs": 5, "dim": 64, "batch": 512, "min_count": 5, "t": 1e-3, "variants": True},
     "full": {"tokens": 10**9, "epochs": 5, "dim": 100, "batch": 512, "min_count": 5, "t": 1e-3, "variants": False},
 }
@@ -131,12 +131,12 @@ def sgns_gradients(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """loss_b = -ln σ(u_context · v_center) - Σ_k ln σ(-u_negative_k · v_center), and the slopes of Σ_b loss_b.
 
-    inputs: (V, D), rows v   outputs: (V, D), rows u   center, context: (B,) int64   negatives: (B, K) int64
-    -> losses (B,), ∂/∂inputs (V, D), ∂/∂outputs (V, D), all float64; no autograd, and no change to the tables.
+    inputs, outputs: (V, D) float64, rows v and u   center, context: (B,) int64   negatives: (B, K) int64
+    -> losses (B,), ∂/∂inputs (V, D), ∂/∂outputs (V, D); no autograd, and no change to the tables.
     A word may stand in the batch many times, in any role. Scores of ±1000 give finite numbers.
     Mikolov, Sutskever et al. 2013, eq. 4
     """
-    # >>> sgns-gradients (~11 lines): scores, losses, the error σ(score) - label of each, and where it flows back to
+    # >>> sgns-gradients (~11 lines): scores, losses, the slope of each loss in its score, and the rows it flows back to
     words = np.concatenate([context[:, None], negatives], axis=1)  # (B, 1+K)
     label = np.zeros(words.shape)
     label[:, 0] = 1.0
@@ -181,11 +181,11 @@ class Word2Vec(nn.Module):
         """
         # >>> cbow (~7 lines): a mean over the words that are there, then as in skip-gram
         there = table >= 0  # (B, 2W)
-        vectors = self.inputs(table.clamp(min=0)) * there[:, :, None]  # (B, 2W, D)
+        vectors = self.inputs(table.clamp(min=0)) * there[:, :, None]  # (B, 2W, D), zero where no word is
         h = vectors.sum(1) / there.sum(1, keepdim=True)  # (B, D)
-        positive = (self.outputs(center) * h).sum(-1)  # (B,)
-        negative = (self.outputs(negatives) * h[:, None, :]).sum(-1)  # (B, K)
-        return -nn.functional.logsigmoid(positive) - nn.functional.logsigmoid(-negative).sum(1)
+        words = torch.cat([center[:, None], negatives], dim=1)  # (B, 1+K)
+        scores = (self.outputs(words) * h[:, None, :]).sum(-1)  # (B, 1+K)
+        return -nn.functional.logsigmoid(scores[:, 0]) - nn.functional.logsigmoid(-scores[:, 1:]).sum(1)
         # <<< cbow
 
 
@@ -260,15 +260,13 @@ def nearest(
     -> ids (k,) int64, cosines (k,); fewer when fewer words are left. A vector of zeros has cosine 0 with everything.
     Raises ValueError when k < 1.
     """
-    # >>> nearest (~8 lines): cosines, the excluded ones out, a stable order
+    # >>> nearest (~6 lines): cosines, the excluded ones out, a stable order
     if k < 1:
         raise ValueError(f"k: expected at least 1, got {k}")
     lengths = np.linalg.norm(vectors, axis=1) * np.linalg.norm(query)  # (V,)
     cosine = vectors @ query / np.where(lengths > 0, lengths, 1.0)
-    allowed = np.ones(len(vectors), dtype=bool)
-    allowed[list(exclude)] = False
     order = np.argsort(-cosine, kind="stable")
-    order = order[allowed[order]][:k]
+    order = order[~np.isin(order, list(exclude))][:k]
     return order, cosine[order]
     # <<< nearest
 

@@ -178,9 +178,10 @@ def analogy_report(vectors, sections: Mapping[str, np.ndarray]) -> dict[str, dic
     total = {"questions": 0, "covered": 0, "correct": 0}
     for name, questions in sections.items():
         questions = as_ids(questions, 4, len(vectors), f"sections[{name!r}]")
-        covered = questions[(questions >= 0).all(axis=1)]
-        correct = int((analogy_answers(vectors, covered[:, :3]) == covered[:, 3]).sum())
-        report[name] = {"questions": len(questions), "covered": len(covered), "correct": correct}
+        answers, wanted = analogy_answers(vectors, questions[:, :3]), questions[:, 3]
+        covered = (answers != -1) & (wanted != -1)
+        correct = int((answers[covered] == wanted[covered]).sum())
+        report[name] = {"questions": len(questions), "covered": int(covered.sum()), "correct": correct}
         total = {key: total[key] + report[name][key] for key in total}
     report["all"] = total
     for counts in report.values():

@@ -138,12 +138,14 @@ def ppmi_svd(paragraphs: list[list[str]], vocabulary: int, dim: int, window: int
     # -1 for words outside the vocabulary, and `window` of them between paragraphs, so that no pair reaches across
     gap = [-1] * window
     ids = np.array([i for words in paragraphs for i in [*(index.get(word, -1) for word in words), *gap]])
-    near = sparse.csr_matrix((size, size))
+    codes = []  # a pair (left, right) as the number left * V + right
     for distance in range(1, window + 1):
         left, right = ids[:-distance], ids[distance:]
         both = (left >= 0) & (right >= 0)
-        near = near + sparse.coo_matrix((np.ones(both.sum()), (left[both], right[both])), shape=near.shape).tocsr()
-    near = (near + near.T).tocoo()  # (V, V), symmetric counts
+        codes.append(left[both] * size + right[both])
+    code, times = np.unique(np.concatenate(codes), return_counts=True)
+    near = sparse.coo_matrix((times.astype(np.float64), np.divmod(code, size)), shape=(size, size)).tocsr()
+    near = (near + near.T).tocoo()  # (V, V), both directions
     word, context = near.sum(axis=1).A1, near.sum(axis=0).A1 ** 0.75
     pmi = np.log(near.data * context.sum() / (word[near.row] * context[near.col]))
     ppmi = sparse.csr_matrix((np.maximum(pmi, 0), (near.row, near.col)), shape=near.shape)

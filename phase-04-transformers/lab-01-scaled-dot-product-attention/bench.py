@@ -32,6 +32,7 @@ PRESETS = {
     },
 }
 FORMS = ["loop", "bmm", "einsum", "tiled", "torch"]
+MODES = {"forward": "Forward", "training": "Forward and backward"}
 
 
 def causal_form(name: str, tile: int) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
@@ -49,21 +50,20 @@ def causal_form(name: str, tile: int) -> Callable[[Tensor, Tensor, Tensor], Tens
     }[name]
 
 
-def measure(name: str, length: int, args: dict[str, Any]) -> dict[str, float | None]:
-    """Milliseconds (best of the repeats) and peak MiB beyond the inputs, without gradient and with it.
+def measure(name: str, length: int, mode: str, args: dict[str, Any]) -> dict[str, float | None]:
+    """Peak MiB beyond the inputs, and milliseconds (best of the repeats).
 
-    Runs in a process of its own: what another form allocated before must not show here.
+    Runs in a process of its own: memory that an earlier call freed but the process kept would hide the next peak.
     """
     torch.set_num_threads(1)
     attend = causal_form(name, args["tile"])
-    found: dict[str, float | None] = {}
-    for mode in ("forward", "training"):
-        work = workload(attend, 16, mode, args)
-        work()  # the first call of anything loads libraries
-        work = workload(attend, length, mode, args)
-        found[f"{mode}_mib"] = peak_mib(work, args["device"])
-        found[f"{mode}_ms"] = min(milliseconds(work, args["device"]) for _ in range(args["repeats"]))
-    return found
+    workload(attend, 16, mode, args)()  # the first call of anything loads libraries
+    work = workload(attend, length, mode, args)
+    peak = peak_mib(work, args["device"])
+    return {
+        f"{mode}_mib": peak,
+        f"{mode}_ms": min(milliseconds(work, args["device"]) for _ in range(args["repeats"])),
+    }
 
 
 def workload(attend: Callable, length: int, mode: str, args: dict[str, Any]) -> Callable[[], Any]:
@@ -113,15 +113,15 @@ def main(argv: list[str] | None = None) -> None:
     torch.set_num_threads(1)
     settings = {key: getattr(args, key) for key in ("tile", "heads", "head_size", "repeats", "device")}
     jobs = [
-        (name, length, settings) for length in args.lengths for name in FORMS
+        (name, length, mode, settings) for length in args.lengths for name in FORMS for mode in MODES
         if name != "loop" or length <= args.loop_limit
     ]  # fmt: skip
     found: dict[str, dict] = {name: {} for name in FORMS}
     with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
         for job in run.progress(jobs, "forms and lengths"):
-            found[job[0]][job[1]] = pool.apply(measure, job)
+            found[job[0]].setdefault(job[1], {}).update(pool.apply(measure, job))
     print(f"One sequence, {args.heads} heads of {args.head_size}, causal, float32, one thread; tile {args.tile}\n")
-    for mode, title in (("forward", "Forward"), ("training", "Forward and backward")):
+    for mode, title in MODES.items():
         for unit, words in (("ms", "milliseconds"), ("mib", "peak MiB beyond the inputs")):
             rows = [
                 [length, *(cell(found[name].get(length, {}).get(f"{mode}_{unit}")) for name in FORMS)]
