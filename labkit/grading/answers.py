@@ -90,6 +90,8 @@ def _map(kind: str, value: Any) -> Any:
             return value if number is None else 0
         return type(value)(number) if not isinstance(value, int) or kind != "random" else 3
     if isinstance(value, str | bytes):
+        if kind == "transpose":
+            return value[::-1]
         made = {"zeros": "", "ones": "1", "nan": "nan", "random": "x7"}.get(kind)
         return value if made is None else made if isinstance(value, str) else made.encode()
     if isinstance(value, list | tuple):

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import shutil
 import signal
 import time
 from pathlib import Path
@@ -147,10 +146,8 @@ def clear(folder: str | None, uid: int | None) -> None:
 
 
 def _remove(path: str) -> None:
-    """However deep it is nested."""
-    with contextlib.suppress(RecursionError, OSError):
-        if os.path.islink(path) or not os.path.isdir(path):
-            os.unlink(path)
-        shutil.rmtree(path, ignore_errors=True)
-    if os.path.lexists(path):
-        os.spawnlp(os.P_WAIT, "rm", "rm", "-rf", path)
+    """However deep it is nested, and without following a link: rm knows how."""
+    try:
+        os.rmdir(path)  # most checks write nothing
+    except OSError:
+        os.waitpid(os.posix_spawnp("rm", ["rm", "-rf", "--", path], {"PATH": "/usr/bin:/bin"}), 0)

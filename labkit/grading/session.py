@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import selectors
 import signal
 import socket
@@ -249,7 +250,11 @@ class Worker:
             self.output += data[: max(0, OUTPUT_KEPT - len(self.output))]
 
     def _died(self) -> Failure:
+        """Why there is no answer. A child that has closed its end but lives on is ended here."""
+        alive = self.pidfd is not None and not select.select([self.pidfd], [], [], GRACE)[0]
         code = self.close()["status"]
+        if alive:
+            return Failure(Verdict.ERROR, "it closed its connection to the grader")
         if code < 0:
             name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
             verdict = Verdict.MEMORY if name == "SIGKILL" else Verdict.ERROR

@@ -12,6 +12,7 @@ import json
 import math
 import struct
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,8 @@ HEADER = struct.Struct("<4sIQ")
 MAX_TREE = 16 * 2**20
 MAX_BUFFERS = 256 * 2**20
 MAX_DEPTH = 100
+MAX_DIGITS = 3_500  # of an integer, in hexadecimal: about what Python is ready to print
+MAX_ALIKE = 100  # different values with one hash: many make a set or dict take time squared
 LONG = 16  # collections from here on are worth a look whether they can go as they are
 
 _NUMPY_DTYPES = {
@@ -197,8 +200,15 @@ class _Decoder:
     def _pairs(self, tree: dict, depth: int) -> list:
         return [(self.value(key, depth + 1), self.value(item, depth + 1)) for key, item in tree["v"]]
 
-    def _int(self, tree: dict, depth: int) -> int:
-        return int(tree["hex"], 16)
+    def _distinct(self, items: list) -> list:
+        alike = Counter(map(hash, items))
+        if alike and max(alike.values()) > MAX_ALIKE:
+            raise WireError("a set or dict whose values all have the same hash")
+        return items
+
+    def _int(self, tree: dict, depth: int) -> int | Opaque:
+        digits = tree["hex"]
+        return int(digits, 16) if len(digits) <= MAX_DIGITS else Opaque("int", "thousands of digits")
 
     def _float(self, tree: dict, depth: int) -> float:
         return float(tree["v"])
@@ -219,13 +229,15 @@ class _Decoder:
         return tuple(self._items(tree, depth))
 
     def _set(self, tree: dict, depth: int) -> set:
-        return set(self._items(tree, depth))
+        return set(self._distinct(self._items(tree, depth)))
 
     def _frozenset(self, tree: dict, depth: int) -> frozenset:
-        return frozenset(self._items(tree, depth))
+        return frozenset(self._distinct(self._items(tree, depth)))
 
     def _dict(self, tree: dict, depth: int) -> dict:
-        return dict(self._pairs(tree, depth))
+        pairs = self._pairs(tree, depth)
+        self._distinct([key for key, _ in pairs])
+        return dict(pairs)
 
     def _record(self, tree: dict, depth: int) -> Record:
         return Record(str(tree["type"]), tuple((str(k), v) for k, v in self._pairs(tree, depth)))
@@ -241,6 +253,8 @@ class _Decoder:
         shape = tree["shape"]
         if type(shape) is not list or len(shape) > 32 or any(type(n) is not int or n < 0 for n in shape):
             raise WireError("a damaged shape")
+        if math.prod(max(n, 1) for n in shape) > MAX_BUFFERS:
+            raise WireError("a shape that is too large")
         return tuple(shape)
 
     def _strings(self, tree: dict, depth: int) -> Any:

@@ -83,12 +83,14 @@ def plant(rng: np.random.Generator, dim: int = 50) -> World:
     return World(words, np.concatenate(rows), groups, sections, gendered, bias, leaning)
 
 
-def learned(world: World, rng: np.random.Generator, noise: float = 0.5, shared: float = 0.0) -> np.ndarray:
-    """Simulated training: the latent vectors, noise of about this length, and a shared direction of uneven strength."""
+def learned(world: World, rng: np.random.Generator, noise: float | np.ndarray = 0.7, shared: float = 0.0) -> np.ndarray:
+    """Simulated training: the latent vectors, noise of about this length (a number, or one per word), and one direction
+    that every word gets a different amount of, `shared` on average, as frequency does it to real vectors.  -> (V, D)
+    """
     size, dim = world.latent.shape
-    vectors = world.latent + noise * rng.standard_normal((size, dim)) / np.sqrt(dim)
+    vectors = world.latent + np.reshape(noise, (-1, 1)) * rng.standard_normal((size, dim)) / np.sqrt(dim)
     common = rng.standard_normal(dim) / np.sqrt(dim)
-    return vectors + shared * rng.uniform(0.3, 1.7, size)[:, None] * common
+    return vectors + shared * rng.uniform(0, 2, (size, 1)) * common
 
 
 def judged_pairs(world: World, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

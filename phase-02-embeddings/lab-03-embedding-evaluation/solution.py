@@ -282,18 +282,20 @@ PRESETS = {
 
 
 def more_flags(parser) -> None:
-    parser.add_argument("--vectors", metavar="FILE", help="evaluate these vectors (word2vec text or binary format)")
-    parser.add_argument("--published", action="store_true", help="evaluate on the published sets, downloaded once")
+    parser.add_argument("--published", action="store_true", help="PPMI-SVD vectors of --data, on the published sets")
+    parser.add_argument("--vectors", metavar="FILE", help="vectors of your own, on the published sets")
 
 
 def main(argv: list[str] | None = None) -> None:
     args = run.arguments(__doc__, PRESETS, argv, data="python-docs", extra=more_flags)
-    import embedding_study
-
-    lab = sys.modules[__name__]  # the study runs on the functions of this very file: yours in lab.py
+    lab = sys.modules[__name__]  # what follows runs on the functions of this very file: yours in lab.py
     if args.published or args.vectors:
-        embedding_study.report(lab, args)
+        import published_report
+
+        published_report.report(lab, args)
     else:
+        import embedding_study
+
         embedding_study.study(lab, args)
 
 

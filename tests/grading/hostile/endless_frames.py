@@ -1,4 +1,4 @@
-"""A right answer, and then answers without end to questions nobody asked.
+"""Its answer twice, and then without end: what nobody asked for is not read.
 
 rank: malformed
 """
@@ -13,7 +13,6 @@ from facts import right
 
 
 def flood(frame):
-    time.sleep(0.02)
     end = time.monotonic() + 10
     while time.monotonic() < end:
         os.write(3, frame)
@@ -21,6 +20,6 @@ def flood(frame):
 
 def rank(words):
     frame = wire.pack({"value": right(words), "mutated": False})
-    os.write(3, frame)
+    os.write(3, frame + frame)
     threading.Thread(target=flood, args=(frame,), daemon=True).start()
     time.sleep(30)

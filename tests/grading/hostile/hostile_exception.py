@@ -1,6 +1,6 @@
 """An exception that is everything at once, and breaks whoever looks at it.
 
-rank: error|wrong|unfinished
+rank: memory
 """
 
 

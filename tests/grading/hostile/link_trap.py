@@ -16,8 +16,8 @@ def rank(words):
         os.symlink(SUBMISSIONS, "labkit-hostile-others")
         here = os.getcwd()
         for _ in range(1500):
-            os.mkdir("n")
-            os.chdir("n")
+            os.mkdir("labkit-hostile-n")
+            os.chdir("labkit-hostile-n")
         os.chdir(here)
         os.chmod("labkit-hostile/locked", 0)
     return right(words)
