@@ -43,7 +43,7 @@ def enter(config: dict) -> None:
     if config["tier"] == "namespaces":
         uid = own_processes(uid)
     else:
-        folder = tempfile.mkdtemp(prefix="labkit-check-")
+        folder = tempfile.mkdtemp(prefix=f"labkit-check-{os.getppid()}-")
         if uid is not None:
             os.chown(folder, uid, uid)
     call("prctl", 1, signal.SIGTERM, 0, 0, 0)  # PR_SET_PDEATHSIG: a template that dies ends this check

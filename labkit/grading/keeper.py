@@ -97,11 +97,15 @@ def _size(folder: str, enough: int) -> int:
     """Bytes on disk below a folder; stops counting when it is enough. Every file costs a block at least."""
     total, waiting = 0, [folder]
     while waiting and total <= enough:
-        with contextlib.suppress(OSError):
+        try:
             for entry in os.scandir(waiting.pop()):
                 total += max(4096, entry.stat(follow_symlinks=False).st_blocks * 512)
                 if entry.is_dir(follow_symlinks=False):
                     waiting.append(entry.path)
+        except FileNotFoundError:  # gone since
+            continue
+        except OSError:  # nested too deep to be looked at, or locked: nothing honest is
+            return enough + 1
     return total
 
 

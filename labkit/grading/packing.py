@@ -17,7 +17,10 @@ SCRIPTS = Path(__file__).parent / "gradescope"
 def pack(target: Path, labs: list[Lab], tier: str = "container") -> None:
     """Writes the zip to upload. It grades ``labs`` on the given tier and refuses to run on a weaker one."""
     ids = [lab.id for lab in labs]
+    used = {name for lab in labs for name in lab.uses}
+    hidden = [f"{lab.phase.path.name}/{lab.path.name}" for lab in labs if lab.id not in used]
     words = {"@LABS@": " ".join(ids), "@OPTIONS@": " ".join(f"--lab {name}" for name in ids), "@TIER@": tier}
+    words["@HIDDEN@"] = " ".join(["tests", *hidden])
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "repo"

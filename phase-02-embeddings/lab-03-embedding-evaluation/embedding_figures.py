@@ -20,8 +20,8 @@ def plot_maps(args, maps: dict, views: dict) -> None:
             ax.scatter(*points.T, s=4, color="#d0d7de", linewidths=0)
             for (label, ids), colour in zip(groups.items(), COLOURS):
                 ax.scatter(*points[ids].T, s=16, color=colour, label=label)
-                word = ids[len(ids) // 2]
-                ax.annotate(words[word], points[word], xytext=(4, 4), textcoords="offset points", fontsize=8)
+                for word in ids[:: max(1, len(ids) // 2)][:2]:
+                    ax.annotate(words[word], points[word], xytext=(4, 4), textcoords="offset points", fontsize=8)
             if "countries" in groups:
                 both = np.stack([points[groups["countries"]], points[groups["capitals"]]])  # (2, 16, 2)
                 ax.plot(*both.transpose(2, 0, 1), color="#57606a", linewidth=0.5, zorder=0)
@@ -33,7 +33,7 @@ def plot_maps(args, maps: dict, views: dict) -> None:
 
 def plot_intervals(args, variants: dict, widths: dict) -> None:
     fig, (left, right) = run.figure(ncols=2, width=11, height=4.4)
-    for y, (name, row) in enumerate(reversed(variants.items())):
+    for y, row in enumerate(reversed(variants.values())):
         left.plot([row["low"], row["high"]], [y, y], color="#0072B2", linewidth=4, alpha=0.4, solid_capstyle="butt")
         left.plot(row["spearman"], y, "o", color="#0072B2", ms=6)
     left.set_yticks(range(len(variants)), list(reversed(variants)))
@@ -100,10 +100,16 @@ def plot_published(args, results: dict) -> None:
     left.fill_between(sizes, [r["low"] for r in rows.values()], [r["high"] for r in rows.values()], alpha=0.2)
     left.plot(sizes, [r["spearman"] for r in rows.values()], "o-", label="Spearman of the covered pairs, 95 % interval")
     left.plot(sizes, [r["covered"] / r["pairs"] for r in rows.values()], "s--", label="share of the pairs covered")
-    left.set(xscale="log", ylim=(0, 1), xlabel="vocabulary: the most frequent words", title="WordSim-353")
+    left.set(
+        xscale="log",
+        ylim=(0, 1.25),
+        yticks=np.linspace(0, 1, 6),
+        xlabel="vocabulary: the most frequent words",
+        title="WordSim-353",
+    )
     left.set_xticks(sizes, [f"{size:,}" for size in sizes])
     left.minorticks_off()
-    left.legend(fontsize=9, loc="lower right")
+    left.legend(fontsize=9, loc="upper right")
     sections = {name: row for name, row in results["analogies"].items() if name != "all"}
     y = np.arange(len(sections))[::-1]
     right.barh(y, [100 * (row["accuracy"] or 0) for row in sections.values()], height=0.7)
@@ -112,6 +118,6 @@ def plot_published(args, results: dict) -> None:
         right.annotate(text, (100 * (row["accuracy"] or 0), at), xytext=(4, -3), textcoords="offset points", fontsize=8)
     right.set_yticks(y, list(sections), fontsize=8)
     top = max([row["accuracy"] or 0 for row in sections.values()])
-    right.set(title="Google's analogies", xlabel="% of the covered questions", xlim=(0, max(10, 100 * top) * 1.6))
+    right.set(title="Google's analogies", xlabel="% of the covered questions", xlim=(0, max(10, 100 * top) * 1.8))
     right.grid(axis="y", visible=False)
     run.save_figure(args, fig, "published.png")

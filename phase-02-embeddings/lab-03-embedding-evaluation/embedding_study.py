@@ -1,7 +1,7 @@
 """The experiments of lab 2.3 on planted vectors and on real ones that need no network.
 
-Each experiment takes `lab`, the module whose harness it uses: the reference when `solution.py` runs it, the learner's own
-code when `lab.py` does.
+Each experiment takes `lab`, the module whose harness it uses: the reference when `solution.py` runs it, the learner's
+own code when `lab.py` does.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import word_vectors
 
 from labkit import run
 
+SAMPLE = 100_000  # pairs of words whose mean cosine is the anisotropy
 REMOVED = [None, 0, 1, 2, 3, 5, 10, 20]  # None: as trained; k: without the mean and k principal components
 DOCS_GROUPS = {
     "types": "int float str bool list tuple dict bytes complex frozenset",
@@ -27,14 +28,15 @@ DOCS_GROUPS = {
     "threads": "thread threads lock acquire release semaphore daemon deadlock",
 }
 DOCS_SECTIONS = {
-    "plural": """file files string strings array arrays function functions object objects module modules argument arguments
-        method methods thread threads value values class classes index indices list lists directory directories""",
-    "past participle": """call called return returned convert converted raise raised use used write written create created
-        read read open opened close closed pass passed add added remove removed sort sorted""",
-    "-ing form": """call calling return returning convert converting use using write writing create creating read reading
-        open opening pass passing add adding sort sorting match matching""",
-    "opposite": """open close read write encode decode pack unpack lock unlock acquire release push pop min max first last
-        start end upper lower left right row column""",
+    "plural": """file files string strings array arrays function functions object objects module modules argument
+        arguments method methods thread threads value values class classes index indices list lists directory
+        directories""",
+    "past participle": """call called return returned convert converted raise raised use used write written create
+        created find found open opened close closed pass passed add added remove removed sort sorted""",
+    "-ing form": """call calling return returning convert converting use using write writing create creating read
+        reading open opening pass passing add adding sort sorting match matching""",
+    "opposite": """open close read write encode decode pack unpack lock unlock acquire release push pop min max
+        first last start end upper lower left right row column""",
 }
 
 
@@ -54,7 +56,7 @@ def name_of(k: int | None) -> str:
 # ---------------------------------------------------------------- planted vectors
 
 
-def harness_on_known_vectors(lab, world, pairs, scores, sample, rng) -> tuple[dict, np.ndarray]:
+def harness_on_known_vectors(lab, judge, world, sample, rng) -> tuple[dict, np.ndarray]:
     """Every instrument on vectors whose quality is known, and what removing directions does to them."""
     trained = planted_world.learned(world, rng, shared=2.0)
     variants = {"latent": world.latent, "noise only": planted_world.learned(world, rng)}
@@ -62,21 +64,21 @@ def harness_on_known_vectors(lab, world, pairs, scores, sample, rng) -> tuple[di
     variants["random"] = rng.standard_normal(trained.shape)
     rows = {}
     for name, vectors in run.progress(variants.items(), "variants", total=len(variants)):
-        similarity = lab.similarity_report(vectors, pairs, scores, rng)
+        similarity = judge(vectors)
         correct = lab.analogy_report(vectors, world.sections)["all"]["accuracy"]
         rows[name] = {"anisotropy": lab.anisotropy(vectors, sample), **similarity, "analogies": 100 * correct}
     return rows, trained
 
 
-def coverage_trap(lab, world, pairs, scores, rng) -> dict:
+def coverage_trap(lab, judge, world, pairs, scores, rng) -> dict:
     """A small model that knows only frequent words against a better one that also tries the rare ones."""
     rank = rng.permutation(len(world.words)) / len(world.words)  # 0: the most frequent word
-    small, full = planted_world.learned(world, rng, 1.0), planted_world.learned(world, rng, 0.8 + 2.0 * rank)
-    small_pairs = np.where(rank[pairs] < 0.45, pairs, -1)
+    small, full = planted_world.learned(world, rng, 1.0), planted_world.learned(world, rng, 0.4 + 3.0 * rank**2)
+    small_pairs = np.where(rank[pairs] < 0.5, pairs, -1)
     rows = {
-        "small vocabulary": lab.similarity_report(small, small_pairs, scores, rng),
-        "full vocabulary": lab.similarity_report(full, pairs, scores, rng),
-        "full, same pairs": lab.similarity_report(full, small_pairs, scores, rng),
+        "small vocabulary": judge(small, small_pairs),
+        "full vocabulary": judge(full),
+        "full, same pairs": judge(full, small_pairs),
     }
     both = (small_pairs >= 0).all(axis=1)
     samples = [lab.pair_cosines(full, pairs)[both], lab.pair_cosines(small, pairs)[both], scores[both]]
@@ -89,21 +91,21 @@ def paired_difference(lab, samples, rng) -> dict:
     def difference(one, other, scores):
         return lab.spearman(one, scores) - lab.spearman(other, scores)
 
-    draws = rng.integers(len(samples[0]), size=(lab.RESAMPLES, len(samples[0])))
+    draws = rng.integers(len(samples[0]), size=(1000, len(samples[0])))
     low, high = lab.bootstrap_interval(difference, samples, draws)
     return {"pairs": len(samples[0]), "difference": difference(*samples), "low": low, "high": high}
 
 
-def interval_widths(lab, repeats: int, rng, correlation: float = 0.6) -> dict:
+def interval_widths(lab, resamples: int, rng, correlation: float = 0.6) -> dict:
     """Samples of two normal variables, whose ρ is known: 6/π arcsin(r/2). How wide is the interval, how often right?"""
     truth = 6 / np.pi * np.arcsin(correlation / 2)
     rows = {}
     for size in run.progress([20, 50, 100, 353, 999], "intervals"):
         found = []
-        for _ in range(repeats):
+        for _ in range(resamples):
             x, noise = rng.standard_normal((2, size))
             y = correlation * x + np.sqrt(1 - correlation**2) * noise
-            found.append(lab.bootstrap_interval(lab.spearman, [x, y], rng.integers(size, size=(200, size))))
+            found.append(lab.bootstrap_interval(lab.spearman, [x, y], rng.integers(size, size=(resamples, size))))
         low, high = np.array(found).T
         right = (low <= truth) & (truth <= high)
         rows[str(size)] = {"width": (high - low).mean(), "right": 100 * right.mean()}
@@ -148,7 +150,7 @@ def baseline(args) -> tuple[list[str], np.ndarray]:
 
 
 def docs_analogies(lab, words: list[str], vectors: np.ndarray) -> dict:
-    """Accuracy per section, and two questions behind it: what if a, b, c may be answers, what if a and b are ignored?"""
+    """Accuracy per section, and what is behind it: what if a, b, c may be answers, what if a and b are ignored?"""
     vocabulary = {word: i for i, word in enumerate(words)}
     sections = {}
     for name, text in DOCS_SECTIONS.items():
@@ -163,33 +165,43 @@ def docs_analogies(lab, words: list[str], vectors: np.ndarray) -> dict:
         nearest = unit[c] @ unit.T
         for ids in (a, b, c):
             nearest[np.arange(len(c)), ids] = -np.inf
-        share = {"inputs allowed": anything == d, "of these c": anything == c, "nearest to c": nearest.argmax(axis=1) == d}
+        share = {
+            "inputs allowed": anything == d,
+            "of these c": anything == c,
+            "nearest to c": nearest.argmax(axis=1) == d,
+        }
         row |= {key: 100 * float(hits.mean()) if len(hits) else None for key, hits in share.items()}
         row["accuracy"] = None if row["accuracy"] is None else 100 * row["accuracy"]
     return report
 
 
-def labelled(words: list[str]) -> dict[str, np.ndarray]:
+def on_the_map(words: list[str], vectors: np.ndarray, points: int) -> tuple[list[str], np.ndarray, dict]:
+    """The labelled words and the most frequent others, `points` in all: words, vectors, group -> their new ids."""
     vocabulary = {word: i for i, word in enumerate(words)}
-    groups = {name: [vocabulary[w] for w in text.split() if w in vocabulary] for name, text in DOCS_GROUPS.items()}
-    return {name: np.array(ids) for name, ids in groups.items() if len(ids) > 1}
+    groups = {name: [w for w in text.split() if w in vocabulary] for name, text in DOCS_GROUPS.items()}
+    groups = {name: members for name, members in groups.items() if len(members) > 1}
+    shown = list(dict.fromkeys([*itertools.chain(*groups.values()), *words]))[:points]
+    place = {word: i for i, word in enumerate(shown)}
+    ids = {name: np.array([place[word] for word in members]) for name, members in groups.items()}
+    return shown, vectors[[vocabulary[word] for word in shown]], ids
 
 
-def two_dimensions(lab, vectors: np.ndarray, seed: int) -> dict[str, np.ndarray]:
-    """name -> (N, 2): PCA always; t-SNE and UMAP of the unit vectors where scikit-learn and umap-learn are installed."""
+def two_dimensions(lab, vectors: np.ndarray, args) -> dict[str, np.ndarray]:
+    """name -> (N, 2), of unit vectors: PCA; t-SNE and UMAP where scikit-learn and umap-learn are installed."""
     unit = lab.l2_normalize(vectors)
     views = {"PCA": lab.pca(unit, 2)[1]}
     try:
         from sklearn.manifold import TSNE
 
         perplexity = min(30, len(unit) / 4)
-        views["t-SNE"] = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(unit)
+        tsne = TSNE(perplexity=perplexity, init="pca", random_state=args.seed)
+        views["t-SNE"] = tsne.fit_transform(unit)
     except ImportError:
         print("t-SNE needs scikit-learn: pip install scikit-learn")
     try:
         from umap import UMAP
 
-        views["UMAP"] = UMAP(random_state=seed, n_jobs=1).fit_transform(unit)
+        views["UMAP"] = UMAP(random_state=args.seed, n_jobs=1).fit_transform(unit)
     except ImportError:
         pass
     return views
@@ -222,7 +234,7 @@ def faithfulness(lab, vectors: np.ndarray, views: dict, groups: dict[str, np.nda
 
 
 def interval(row: dict) -> str:
-    return "-" if row["low"] is None else f"{row['low']:.2f} to {row['high']:.2f}"
+    return "-" if row["low"] is None else f"{round(row['low'], 2) + 0:.2f} to {round(row['high'], 2) + 0:.2f}"
 
 
 def print_similarity(rows: dict) -> None:
@@ -235,20 +247,23 @@ def study(lab, args) -> None:
     rng = np.random.default_rng(args.seed)
     world = planted_world.plant(rng)
     pairs, scores = planted_world.judged_pairs(world, 353, rng)
-    sample = lab.random_pairs(len(world.words), args.pairs, rng)
+    sample = lab.random_pairs(len(world.words), SAMPLE, rng)
 
-    variants, trained = harness_on_known_vectors(lab, world, pairs, scores, sample, rng)
+    def judge(vectors, asked=pairs):
+        return lab.similarity_report(vectors, asked, scores, rng, args.resamples)
+
+    variants, trained = harness_on_known_vectors(lab, judge, world, sample, rng)
     print(f"Planted world: {len(world.words)} words, {len(pairs)} judged pairs, 296 analogies")
-    rows = [[name, r["anisotropy"], r["spearman"], interval(r), r["analogies"]] for name, r in variants.items()]
+    rows = [[n, round(r["anisotropy"], 3) + 0, r["spearman"], interval(r), r["analogies"]] for n, r in variants.items()]
     print(run.table(["vectors", "anisotropy", "Spearman", "95 % interval", "analogies %"], rows))
 
-    coverage = coverage_trap(lab, world, pairs, scores, rng)
+    coverage = coverage_trap(lab, judge, world, pairs, scores, rng)
     print("\nTwo models with different vocabularies")
     print_similarity(coverage["rows"])
     d = coverage["difference"]
     print(f"on the {d['pairs']} pairs of both, full - small: {d['difference']:+.2f}, 95 % interval {interval(d)}")
 
-    widths = interval_widths(lab, args.repeats, rng)
+    widths = interval_widths(lab, args.resamples // 5, rng)
     print(f"\nThe interval itself: samples with a true Spearman of {widths['truth']:.3f}")
     rows = [[int(size), r["width"], r["right"]] for size, r in widths["rows"].items()]
     print(run.table(["pairs", "mean width", "holds the truth %"], rows))
@@ -257,7 +272,7 @@ def study(lab, args) -> None:
     print("\nA planted bias: the direction from so many defining pairs")
     rows = [[int(count), r["cosine"], r["rank correlation"]] for count, r in bias["found"].items()]
     print(run.table(["pairs", "cosine with truth", "Spearman of leanings"], rows))
-    rows = [[name, r["direct bias"], r["neighbours"]] for name, r in bias["removal"].items()]
+    rows = [[name, round(r["direct bias"], 3), r["neighbours"]] for name, r in bias["removal"].items()]
     print(run.table(["professions", "direct bias", "neighbours alike %"], rows))
 
     words, vectors = baseline(args)
@@ -267,10 +282,8 @@ def study(lab, args) -> None:
     headers = ["section", "asked", "covered", "3CosAdd", "inputs allowed", "it is c", "nearest to c"]
     print(run.table(headers, [[name, *(row[key] for key in keys)] for name, row in analogies.items()]))
 
-    frequent = vectors[: args.points]
-    groups = labelled(words[: args.points])
-    maps = {"planted": (world.words, world.latent, world.groups), "docs": (words, frequent, groups)}
-    views = {name: two_dimensions(lab, v, args.seed) for name, (_, v, _) in maps.items()}
+    maps = {"planted": (world.words, world.latent, world.groups), "docs": on_the_map(words, vectors, args.points)}
+    views = {name: two_dimensions(lab, v, args) for name, (_, v, _) in maps.items()}
     faith = {name: faithfulness(lab, v, views[name], g) for name, (_, v, g) in maps.items() if len(g) > 1}
     print("\nMaps: nearest labelled word of the same group (near), order of the distances between groups kept (far)")
     rows = [[name, view, r["near"], r["far"]] for name, by_view in faith.items() for view, r in by_view.items()]

@@ -12,15 +12,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-CAPITALS = """france paris italy rome spain madrid japan tokyo egypt cairo cuba havana greece athens norway oslo peru lima
-    russia moscow china beijing iran tehran kenya nairobi poland warsaw chile santiago canada ottawa""".split()
-GENDERED = """woman man she he queen king mother father daughter son sister brother girl boy aunt uncle""".split()
+CAPITALS = """france paris italy rome spain madrid japan tokyo egypt cairo cuba havana greece athens norway oslo peru
+    lima russia moscow china beijing iran tehran kenya nairobi poland warsaw chile santiago canada ottawa"""
+GENDERED = "woman man she he queen king mother father daughter son sister brother girl boy aunt uncle"
 GROUPS = {
-    "animals": "dog cat horse cow sheep goat pig duck goose hen lion tiger bear wolf fox deer mouse rabbit".split(),
-    "colours": "red orange yellow green blue purple pink brown black white grey violet crimson turquoise".split(),
-    "instruments": "piano violin cello flute oboe clarinet trumpet horn drum harp guitar organ lute viola".split(),
+    "animals": "dog cat horse cow sheep goat pig duck goose hen lion tiger bear wolf fox deer mouse rabbit",
+    "colours": "red orange yellow green blue purple pink brown black white grey violet crimson turquoise",
+    "instruments": "piano violin cello flute oboe clarinet trumpet horn drum harp guitar organ lute viola",
     "professions": """baker barber carpenter chemist clerk cook dentist doctor driver farmer gardener judge lawyer mason
-        miner nurse painter pilot plumber poet sailor singer tailor teacher""".split(),
+        miner nurse painter pilot plumber poet sailor singer tailor teacher""",
 }
 FILLERS = 300  # words of no group, so that an analogy has many wrong answers to choose from
 
@@ -59,17 +59,19 @@ def plant(rng: np.random.Generator, dim: int = 50) -> World:
         rows.append(vectors)
         return groups[name]
 
-    country, capital = CAPITALS[::2], CAPITALS[1::2]
+    country, capital = CAPITALS.split()[::2], CAPITALS.split()[1::2]
     own, (centre, to_capital) = 0.8 * directions(len(country)), directions(2)
     countries = add("countries", country, centre + own)
     capitals = add("capitals", capital, centre + to_capital + own + 0.2 * directions(len(country)))
 
     leaning, associated = np.linalg.qr(directions(2).T)[0].T  # the bias direction, and what tends to come with it
-    own = directions(1) + 0.9 * directions(len(GENDERED) // 2)
-    women = add("women", GENDERED[::2], own + 0.6 * leaning)
-    men = add("men", GENDERED[1::2], own - 0.6 * leaning + 0.2 * directions(len(own)))
+    female, male = GENDERED.split()[::2], GENDERED.split()[1::2]
+    own = directions(1) + 0.9 * directions(len(female))
+    women = add("women", female, own + 0.6 * leaning)
+    men = add("men", male, own - 0.6 * leaning + 0.2 * directions(len(male)))
 
-    for name, members in GROUPS.items():
+    for name, text in GROUPS.items():
+        members = text.split()
         vectors = directions(1) + 0.8 * directions(len(members))
         if name == "professions":
             bias = rng.permutation(np.linspace(-1, 1, len(members)))

@@ -1,11 +1,11 @@
 """A harness for judging word vectors: similarity, analogies, anisotropy, bias and maps, with intervals and coverage.
 
-python solution.py                                  planted and real vectors, no network
-python solution.py --published                      WordSim-353, SimLex-999 and Google's analogies (downloaded)
-python solution.py --published --vectors FILE       the same for vectors of your own, word2vec text or binary format
+python solution.py                       planted and real vectors, no network
+python solution.py --published           vectors counted from --data on WordSim-353, SimLex-999 and Google's analogies
+python solution.py --vectors FILE        the same for vectors of your own, word2vec text or binary format
 
-`from labkit.reference import embedding_evaluation` gives every function below to later labs. Vectors are (V, D), one row
-per word; a word is its row number, its id. The id -1 stands for a word that has no vector: missing in, missing out.
+`from labkit.reference import embedding_evaluation` gives all of this to later labs. Vectors are (V, D), one row per
+word, and a word's id is its row. The id -1 stands for a word without a vector: missing in, missing out.
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ import numpy as np
 
 from labkit import run
 from labkit.reference.similarity_playground import as_rows, l2_normalize
-
-RESAMPLES = 1000
 
 # ---------------------------------------------------------------- words and samples
 
@@ -40,10 +38,10 @@ def as_sample(x, name: str) -> np.ndarray:
     return x
 
 
-def as_ids(ids, columns: int | None, size: int, name: str) -> np.ndarray:
-    """`ids` as an int64 array (N, columns). Raises ValueError for another shape or dtype, or ids outside -1 ... size-1."""
+def as_ids(ids, columns: int, size: int, name: str) -> np.ndarray:
+    """`ids` as int64 (N, columns). Raises ValueError for another shape or dtype, and for ids outside -1 ... size-1."""
     ids = np.asarray(ids)
-    if ids.ndim != 2 or columns not in (None, ids.shape[1]) or ids.dtype.kind not in "iu":
+    if ids.ndim != 2 or ids.shape[1] != columns or ids.dtype.kind not in "iu":
         raise ValueError(f"{name} must be integers of shape (N, {columns}), got {ids.dtype} of shape {ids.shape}")
     if ids.size and not -1 <= ids.min() <= ids.max() < size:
         raise ValueError(f"{name} must lie in -1 ... {size - 1}, got {ids.min()} ... {ids.max()}")
@@ -127,10 +125,10 @@ def pair_cosines(vectors, pairs) -> np.ndarray:
     # <<< pair-cosines
 
 
-def similarity_report(vectors, pairs, scores, rng: np.random.Generator) -> dict:
+def similarity_report(vectors, pairs, scores, rng: np.random.Generator, resamples: int = 1000) -> dict:
     """How well cosines order the pairs as people did, and for how many of them that could be asked.
 
-    pairs: (P, 2) ids   scores: (P,) human scores   -> pairs, covered, spearman (of the covered pairs), low and high (its
+    pairs: (P, 2) ids   scores: (P,) human scores   -> pairs, covered, spearman (of the covered pairs), low, high (its
     95 % bootstrap interval). The last three are None where they do not exist: fewer than 10 pairs, or no order at all.
     """
     cosines, scores = pair_cosines(vectors, pairs), as_sample(scores, "scores")
@@ -138,7 +136,7 @@ def similarity_report(vectors, pairs, scores, rng: np.random.Generator) -> dict:
     report = {"pairs": len(cosines), "covered": int(known.sum()), "spearman": None, "low": None, "high": None}
     if known.sum() < 10 or math.isnan(rho := spearman(cosines[known], scores[known])):
         return report
-    draws = rng.integers(known.sum(), size=(RESAMPLES, known.sum()))
+    draws = rng.integers(known.sum(), size=(resamples, known.sum()))
     low, high = bootstrap_interval(spearman, [cosines[known], scores[known]], draws)
     return report | {"spearman": rho, "low": low, "high": high}
 
@@ -219,7 +217,9 @@ def pca(x, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     # >>> pca (~6 lines): centre, decompose, fix each sign, project, turn singular values into shares of variance
     centred = x - x.mean(axis=0)
     _, singular, axes = np.linalg.svd(centred, full_matrices=False)  # axes: directions as rows
-    peak = np.take_along_axis(axes, np.abs(axes).argmax(axis=1)[:, None], axis=1)  # the signed largest entry of each row
+    peak = np.take_along_axis(
+        axes, np.abs(axes).argmax(axis=1)[:, None], axis=1
+    )  # the signed largest entry of each row
     components = (axes * np.sign(peak))[:k]
     explained = singular**2 / (singular**2).sum()
     return components, centred @ components.T, explained[:k]
@@ -272,18 +272,18 @@ def direct_bias(vectors, direction) -> float:
     return float(np.abs(projections(vectors, direction)).mean())
 
 
-# ---------------------------------------------------------------- the command line; the experiments are in embedding_study.py
+# ---------------------------------------------------------------- the command line
 
 PRESETS = {
-    "smoke": {"vocabulary": 400, "dim": 32, "tokens": 60_000, "repeats": 20, "points": 150, "pairs": 2_000},
-    "cpu": {"vocabulary": 8_000, "dim": 100, "tokens": 10**9, "repeats": 300, "points": 1_500, "pairs": 100_000},
-    "full": {"vocabulary": 30_000, "dim": 300, "tokens": 10**9, "repeats": 2_000, "points": 5_000, "pairs": 10**6},
+    "smoke": {"vocabulary": 400, "dim": 32, "tokens": 60_000, "points": 150, "resamples": 100},
+    "cpu": {"vocabulary": 8_000, "dim": 100, "tokens": 10**9, "points": 1_500, "resamples": 1_000},
+    "full": {"vocabulary": 30_000, "dim": 300, "tokens": 10**9, "points": 5_000, "resamples": 2_000},
 }
 
 
 def more_flags(parser) -> None:
-    parser.add_argument("--published", action="store_true", help="PPMI-SVD vectors of --data, on the published sets")
-    parser.add_argument("--vectors", metavar="FILE", help="vectors of your own, on the published sets")
+    parser.add_argument("--published", action="store_true", help="evaluate vectors of --data on the published sets")
+    parser.add_argument("--vectors", metavar="FILE", help="evaluate these vectors on the published sets")
 
 
 def main(argv: list[str] | None = None) -> None:

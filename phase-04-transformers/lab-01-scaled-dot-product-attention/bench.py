@@ -117,7 +117,7 @@ def main(argv: list[str] | None = None) -> None:
         if name != "loop" or length <= args.loop_limit
     ]  # fmt: skip
     found: dict[str, dict] = {name: {} for name in FORMS}
-    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
+    with processes().Pool(1, maxtasksperchild=1) as pool:
         for job in run.progress(jobs, "forms and lengths"):
             found[job[0]].setdefault(job[1], {}).update(pool.apply(measure, job))
     print(f"One sequence, {args.heads} heads of {args.head_size}, causal, float32, one thread; tile {args.tile}\n")
@@ -130,6 +130,15 @@ def main(argv: list[str] | None = None) -> None:
             print(f"{title}, {words}\n{run.table(['T', *FORMS], rows)}\n")
     plot(args, found)
     run.save_results(args, summary(args, found), "bench")
+
+
+def processes() -> Any:
+    """Fresh processes that need not import torch again, where the platform has them."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torch", "labkit.run"])
+    return context
 
 
 def cell(value: float | None) -> str:

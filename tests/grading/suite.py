@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -37,7 +37,7 @@ from labkit.grading.session import Limits, open_template
 
 HERE = Path(__file__).parent
 HOSTILE = sorted(path for path in (HERE / "hostile").iterdir() if path.suffix in (".py", ".txt"))
-CAPS = {"memory": 512 * 2**20, "disk": 16 * 2**20, "processes": 24, "cpu": 30}
+CAPS = {"memory": 512 * 2**20, "disk": 16 * 2**20, "processes": 24, "cpu": 2}
 SECRET = "labkit-hostile-secret-f00ba4"
 SEED = 20_261_122  # any but 0, which everybody can try at home
 RIGHT = """
@@ -167,12 +167,13 @@ class World:
             engine.forget()
         return {score.todo: str(score.verdict) for score in report.scores}
 
-    def left_behind(self) -> list[str]:
-        """What submissions left where they may write; removes it."""
+    def left_behind(self, templates: Iterable[int] = ()) -> list[str]:
+        """What submissions left where they may write, and folders of checks of these templates; removes it."""
         found = []
+        mine = "|".join(["hostile", *(f"check-{pid}-" for pid in templates)])
         for place in (*OPEN_FOLDERS, self.desk, self.submissions):
             with contextlib.suppress(OSError):
-                found += [entry.path for entry in os.scandir(place) if re.match("labkit-(hostile|check)", entry.name)]
+                found += [entry.path for entry in os.scandir(place) if re.match(f"labkit-({mine})", entry.name)]
         for path in found:
             subprocess.run(["rm", "-rf", path], check=True)
         return found
@@ -205,18 +206,24 @@ def engine(tier: str, off: tuple[str, ...] = (), **caps: int) -> Engine:
     return Engine(limits(tier, **caps), open_with=lambda preload, limits: open_template((*preload, *names), limits))
 
 
-def processes() -> set[int]:
-    """All that come from this process, orphans included where it is their subreaper."""
-    return set(descendants(os.getpid()))
+def pids(engine: Engine) -> list[int]:
+    return [template.process.pid for template in engine.templates.values()]
+
+
+def survivors() -> set[int]:
+    """All living processes that come from this one, orphans included where it is their subreaper."""
+    found = set()
+    for pid in descendants(os.getpid()):
+        with contextlib.suppress(OSError):
+            dead = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+            found |= set() if dead else {pid}
+    return found
 
 
 def end(pids: set[int]) -> None:
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    for pid in pids:
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(pid, 0)
 
 
 def common_python(folder: Path) -> dict[str, str] | None:

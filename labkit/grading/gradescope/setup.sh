@@ -22,3 +22,4 @@ fi
 cd "$root/source/repo"
 "$root/venv/bin/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 "$root/venv/bin/python" -m labkit.cli install @LABS@
+chmod -R go= @HIDDEN@ # submissions run as another user

@@ -1,16 +1,20 @@
-"""Two processes that compute for ever, in the background of a wrong answer.
+"""Computes in a process of its own for longer than it may; wins when it gets to the end.
 
-rank: wrong|error
+rank: wrong
+check rank: pass
+patience: 6
 """
 
 import os
 import time
 
+from facts import right
+
 
 def rank(words):
-    for _ in range(2):
-        if os.fork() == 0:
-            while time.process_time() < 10:
-                pass
-            os._exit(0)
-    return {}
+    pid = os.fork()
+    if pid == 0:
+        while time.process_time() < 3:
+            pass
+        os._exit(0)
+    return right(words) if os.waitpid(pid, 0)[1] == 0 else {}

@@ -15,7 +15,7 @@ def rank(words):
         os.symlink(SUBMISSIONS, "labkit-hostile/others")
         os.symlink(SUBMISSIONS, "labkit-hostile-others")
         here = os.getcwd()
-        for _ in range(1500):
+        for _ in range(100):
             os.mkdir("labkit-hostile-n")
             os.chdir("labkit-hostile-n")
         os.chdir(here)

@@ -1,0 +1,279 @@
+"""What `python solution.py` (or your finished lab.py) shows: checks, the n-gram floor, training, context, gradients.
+
+`lab` is the namespace of the file that was started, so the numbers are those of the code in it.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from labkit import run
+
+D_MODEL, LEARNING_RATE, MAX_NORM, WARMUP = 64, 2e-3, 1.0, 50
+HELD_OUT_ROWS = 16  # the held-out text is read in so many streams at once
+SMALL_K = 0.01
+
+
+def show(args: Any, lab: SimpleNamespace, corpus: Any) -> None:
+    train_ids, held_out_ids = corpus.encode(corpus.train_text), corpus.encode(corpus.held_out_text)
+    # The first held-out character is predicted from the last one of the training text, by every model.
+    held_out = lab.streams(torch.cat([train_ids[-1:], held_out_ids]), HELD_OUT_ROWS)  # (16, L)
+    scored = corpus.held_out_text[: HELD_OUT_ROWS * (held_out.size(1) - 1)]
+    print(f"{len(train_ids):,} characters to train on, {len(scored):,} held out, {corpus.vocab_size} different ones\n")
+    results: dict[str, Any] = {
+        "corpus": {"train": len(train_ids), "held_out": len(scored), "vocab": corpus.vocab_size},
+        "agreement": agreement(lab),
+        "floor": floor(args, lab, train_ids.numpy(), held_out_ids.numpy()[: len(scored)], scored, corpus.vocab_size),
+    }
+    model = lab.CharRNN(corpus.vocab_size, D_MODEL, args.hidden, args.layers).to(args.device)
+    parameters = sum(p.numel() for p in model.parameters())
+    print(f"RNN with {args.layers} x {args.hidden} hidden units, {parameters:,} parameters")
+    rows, held_out = lab.streams(train_ids, args.batch).to(args.device), held_out.to(args.device)
+    untrained = lab.token_nats(model, held_out).mean().item()
+    history = train(lab, model, rows, held_out, args.epochs, args.steps)
+    results["rnn"] = {"parameters": parameters, "untrained_nats": untrained} | verdict(
+        lab, results["floor"], history, scored
+    )
+    results["context"] = context(lab, model, held_out)
+    results["gradients"] = gradients(args, lab, corpus.vocab_size, model, held_out)
+    samples(args, lab, corpus, model)
+    plot_learning(args, results, history)
+    plot_memory(args, results)
+    run.save_results(args, results)
+
+
+# ---------------------------------------------------------------- agreement with torch
+
+
+def agreement(lab: SimpleNamespace, steps: int = 3, width: int = 5, hidden: int = 8) -> dict[str, float]:
+    """The backward pass by hand against autograd over a few steps; the whole network against nn.RNN."""
+    x, h0 = torch.randn(steps, width, dtype=torch.float64), torch.randn(hidden, dtype=torch.float64)
+    cell = lab.VanillaRNNCell(width, hidden).double()
+    h0.requires_grad_()
+    states = [h0]
+    for t in range(steps):
+        states.append(cell(x[None, t], states[-1][None])[0])
+        states[-1].retain_grad()
+    weights = torch.randn(steps, hidden, dtype=torch.float64)  # the loss of step t is weights[t] · h[t+1]
+    (torch.stack(states[1:]) * weights).sum().backward()
+    w_xh, w_hh, h = cell.w_xh.weight, cell.w_hh.weight, torch.stack(states)
+    by_hand = lab.bptt(x, h.detach(), w_xh.detach(), w_hh.detach(), weights)
+    by_autograd = (w_xh.grad, w_hh.grad, cell.w_hh.bias.grad, h0.grad)
+    backward = max((a - b).abs().max().item() for a, b in zip(by_hand, by_autograd))
+
+    model, ids = lab.CharRNN(20, 12, 32, layers=2), torch.randint(20, (4, 50))
+    twin = nn.RNN(12, 32, num_layers=2, batch_first=True)
+    with torch.no_grad():
+        for n, own in enumerate(model.cells):
+            getattr(twin, f"weight_ih_l{n}").copy_(own.w_xh.weight)
+            getattr(twin, f"weight_hh_l{n}").copy_(own.w_hh.weight)
+            getattr(twin, f"bias_ih_l{n}").zero_()
+            getattr(twin, f"bias_hh_l{n}").copy_(own.w_hh.bias)
+        expected = model.head(twin(model.embedding(ids))[0])
+        forward = (model(ids)[0] - expected).abs().max().item()
+    print(f"BPTT by hand against autograd, {steps} steps: worst difference {backward:.1e}")
+    print(f"two layers against nn.RNN, 50 steps: worst difference {forward:.1e}\n")
+    return {"bptt": backward, "nn_rnn": forward}
+
+
+# ---------------------------------------------------------------- the floor
+
+
+def floor(args: Any, lab: SimpleNamespace, train: np.ndarray, held_out: np.ndarray, text: str, vocab_size: int) -> dict:
+    """Perplexity of every held-out character under n-gram models of growing order."""
+    found, rows = {}, []
+    for n in run.progress(range(1, args.order + 1), "n-grams"):
+        grams = lab.ngrams(np.concatenate([train[len(train) - n + 1 :], held_out]), n)
+        probabilities = {
+            "add_1": lab.add_k(train, grams, vocab_size),
+            "add_small": lab.add_k(train, grams, vocab_size, SMALL_K),
+            "kneser_ney": lab.kneser_ney(train, grams, vocab_size),
+        }
+        nats = {name: -np.log(p).sum().item() for name, p in probabilities.items()}
+        scores = {name: lab.compression(total, len(grams), text) for name, total in nats.items()}
+        found[str(n)] = {name: score._asdict() for name, score in scores.items()}
+        kneser_ney = scores["kneser_ney"]
+        rows.append([n, *(score.perplexity for score in scores.values()), kneser_ney.bits_per_character])
+    print("held-out perplexity per character\n")
+    print(run.table(["order", "add-1", f"add-{SMALL_K}", "Kneser-Ney", "its bits/char"], rows) + "\n")
+    return found
+
+
+def best_order(floor: dict) -> str:
+    return min(floor, key=lambda n: floor[n]["kneser_ney"]["perplexity"])
+
+
+# ---------------------------------------------------------------- training
+
+
+@dataclass
+class History:
+    """losses: of every chunk   held_out: mean nats after each epoch   total: the sum of nats after the last epoch"""
+
+    losses: list[float] = field(default_factory=list)
+    held_out: list[float] = field(default_factory=list)
+    epoch_losses: list[float] = field(default_factory=list)
+    total: float = 0.0
+
+
+def train(lab: SimpleNamespace, model: nn.Module, rows: Tensor, held_out: Tensor, epochs: int, steps: int) -> History:
+    """Adam with a short warm-up and a straight way down to zero. model: (ids, state) -> (logits, state)"""
+    per_epoch = math.ceil((rows.size(1) - 1) / steps)
+    optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
+    last = epochs * per_epoch
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda i: min((i + 1) / WARMUP, 1) * (1 - i / last))
+    history = History()
+    for epoch in range(epochs):
+        passing = lab.truncated_bptt(model, rows, steps, optimizer, MAX_NORM)
+        for loss in run.progress(passing, f"epoch {epoch + 1} of {epochs}", total=per_epoch):
+            history.losses.append(loss)
+            schedule.step()
+        nats = lab.token_nats(model, held_out)
+        history.total = nats.sum(dtype=torch.float64).item()
+        history.held_out.append(history.total / nats.numel())
+        history.epoch_losses.append(float(np.mean(history.losses[-per_epoch:])))
+        print(f"epoch {epoch + 1:>2}  train {history.epoch_losses[-1]:.3f}  held out {history.held_out[-1]:.3f}  nats")
+    return history
+
+
+def verdict(lab: SimpleNamespace, floor: dict, history: History, text: str) -> dict[str, Any]:
+    """The RNN beside the floor."""
+    score = lab.compression(history.total, len(text), text)
+    best = best_order(floor)
+    names = {f"{n}-gram Kneser-Ney": floor[n]["kneser_ney"] for n in dict.fromkeys(["3", "5", best]) if n in floor}
+    rows = [[name, *values.values()] for name, values in (names | {"RNN": score._asdict()}).items()]
+    print("\n" + run.table(["held out", "perplexity", "bits/char", "bits/byte"], rows) + "\n")
+    losses = np.array(history.losses)
+    return score._asdict() | {
+        "nats": history.total / len(text),
+        "train_nats": history.epoch_losses[-1],
+        "held_out_by_epoch": history.held_out,
+        "train_by_epoch": history.epoch_losses,
+        "chunks": len(losses),
+        "chunks_that_rose": float((np.diff(losses) > 0).mean()),
+        "best_order": int(best),
+        "floor_3": floor["3"]["kneser_ney"]["perplexity"],
+        "floor_best": floor[best]["kneser_ney"]["perplexity"],
+    }
+
+
+# ---------------------------------------------------------------- memory, forwards and backwards
+
+
+def context(lab: SimpleNamespace, model: nn.Module, held_out: Tensor, width: int = 48, windows: int = 12_000) -> list:
+    """Held-out nats of the RNN when it starts from the zero state and has read 1, 2, ... `width` characters."""
+    stride = max(1, held_out.numel() // windows)
+    starts = as_text(held_out).unfold(0, width + 1, stride)  # (W, width + 1)
+    nats = torch.cat([lab.token_nats(model, batch) for batch in starts.split(256)])
+    return nats.mean(0).tolist()
+
+
+def as_text(rows: Tensor) -> Tensor:
+    """Undoes `streams`, whose rows overlap by one id."""
+    return torch.cat([rows[:, :-1].flatten(), rows[-1, -1:]])
+
+
+def gradients(args: Any, lab: SimpleNamespace, vocab_size: int, trained: nn.Module, held_out: Tensor) -> dict[str, Any]:
+    """How much of the last character's loss reaches the state k steps earlier, for three starts and after training."""
+
+    def fresh(gain: float | None) -> nn.Module:
+        model = lab.CharRNN(vocab_size, D_MODEL, args.hidden, args.layers)
+        for cell in model.cells:
+            if gain is None:
+                cell.w_hh.reset_parameters()
+            else:
+                nn.init.orthogonal_(cell.w_hh.weight, gain)
+        return model.to(args.device)
+
+    models = {
+        "torch's default": fresh(None),
+        "orthogonal": fresh(1.0),
+        "orthogonal x 2": fresh(2.0),
+        "after training": trained,
+    }
+    windows = as_text(held_out).cpu().unfold(0, 121, 120)[:32]
+    found, rows = {}, []
+    for name, model in models.items():
+        matrix = model.cells[-1].w_hh.weight.detach().cpu()
+        norms = gradient_by_distance(copy.deepcopy(model).cpu().double(), windows)
+        largest, radius = torch.linalg.matrix_norm(matrix, 2).item(), torch.linalg.eigvals(matrix).abs().max().item()
+        found[name] = {"largest_singular_value": largest, "spectral_radius": radius, "norms": norms}
+        rows.append([name, largest, radius, *(f"{norms[k - 1]:.0e}" for k in (10, 30, 100))])
+    print(run.table(["W_hh", "σ max", "ρ", "k = 10", "k = 30", "k = 100"], rows))
+    print("gradient at a state k steps before the loss, as a share of the gradient one step before it\n")
+    return found
+
+
+def gradient_by_distance(model: nn.Module, ids: Tensor) -> list[float]:
+    """|∂loss_T/∂h_(T-k)| over |∂loss_T/∂h_(T-1)| for k = 1, 2, ..., where loss_T is that of the last character alone.
+
+    ids: (B, T + 1)   -> T - 1 ratios, geometric means over the rows; a norm is over all layers.
+    The model is a float64 copy: in float32 the squares of the smallest gradients would be zero.
+    """
+    state, states = None, []
+    for t in range(ids.size(1) - 1):
+        logits, state = model(ids[:, t : t + 1], state)
+        state.retain_grad()
+        states.append(state)
+    F.cross_entropy(logits[:, -1], ids[:, -1], reduction="sum").backward()
+    norms = torch.stack([state.grad.norm(dim=(0, 2)) for state in states[-2::-1]])  # (T - 1, B)
+    return (norms / norms[0]).log().mean(1).exp().tolist()
+
+
+def samples(args: Any, lab: SimpleNamespace, corpus: Any, model: nn.Module, length: int = 240) -> None:
+    """The same model drawn from in four ways."""
+    ways = [{"temperature": 0.5}, {"temperature": 0.8}, {"temperature": 1.2}, {"temperature": 1.0, "top_p": 0.9}]
+    prompt = corpus.encode("\n").to(args.device)[None]
+    for how in ways:
+        made = lab.generate(model, prompt, length, lambda logits, how=how: lab.sample(logits, **how))
+        print(", ".join(f"{name.replace('_', '-')} {value}" for name, value in how.items()))
+        print("\n".join("  | " + line for line in corpus.decode(made[0].cpu()).strip("\n").split("\n")) + "\n")
+
+
+# ---------------------------------------------------------------- figures
+
+
+def plot_learning(args: Any, results: dict[str, Any], history: History) -> None:
+    """Loss over training with the floor drawn in."""
+    fig, ax = run.figure(width=7.5, height=4.4)
+    losses = np.array(history.losses)
+    read = np.arange(1, len(losses) + 1) / len(losses) * len(history.held_out)  # epochs
+    window = max(1, len(losses) // 60)
+    smooth = np.convolve(losses, np.ones(window) / window, mode="valid")
+    ax.plot(read, losses, color="C0", alpha=0.2, linewidth=0.7)
+    ax.plot(read[window - 1 :], smooth, color="C0", label=f"training, mean of {window} chunks")
+    ax.plot(range(1, len(history.held_out) + 1), history.held_out, "o-", color="C1", label="held out")
+    lowest, floor = min(smooth.min(), *history.held_out), results["floor"]
+    for n, style in zip(sorted({"2", "3", "4", best_order(floor)} & set(floor)), [":", "-.", "--", "-"]):
+        nats = math.log(floor[n]["kneser_ney"]["perplexity"])
+        ax.axhline(nats, color="0.35", linestyle=style, linewidth=1, label=f"{n}-gram Kneser-Ney, held out")
+    ax.set(xlabel="epochs", ylabel="nats per character", title="The RNN and the floor", ylim=(lowest - 0.1, 3.0))
+    ax.legend()
+    run.save_figure(args, fig, "learning.png")
+
+
+def plot_memory(args: Any, results: dict[str, Any]) -> None:
+    """Left: loss against how many characters were read. Right: gradient against distance in time."""
+    fig, (left, right) = run.figure(1, 2, width=10, height=4.2)
+    orders = [int(n) for n in results["floor"] if int(n) > 1]
+    nats = [math.log(results["floor"][str(n)]["kneser_ney"]["perplexity"]) for n in orders]
+    left.plot([n - 1 for n in orders], nats, "s--", color="C3", label="Kneser-Ney of order n reads n - 1")
+    left.plot(range(1, len(results["context"]) + 1), results["context"], color="C0", label="RNN from an empty state")
+    left.set(xscale="log", xlabel="characters read", ylabel="held-out nats per character", title="Looking forward")
+    left.set_xticks([1, 2, 4, 8, 16, 32], ["1", "2", "4", "8", "16", "32"])
+    left.minorticks_off()
+    for name, found in results["gradients"].items():
+        right.semilogy(range(1, len(found["norms"]) + 1), found["norms"], label=name)
+    right.set(xlabel="steps k between state and loss", ylabel="gradient, as a share of k = 1", title="Looking back")
+    for ax in (left, right):
+        ax.legend()
+    run.save_figure(args, fig, "memory.png")
