@@ -143,15 +143,15 @@ def failed_result(case: Case, failure: Failure, grade: Grade) -> Result:
     place = case.place
     if isinstance(got := failure.details.get("raised"), Raised):
         place = place_of(got, case) or place
+    note = oracle(case.lab).note
     waits_for = failure.details.get("todo")
-    if waits_for and case.check.todo not in (None, waits_for):
+    if note and waits_for and case.check.todo not in (None, waits_for):
         where = "" if waits_for in oracle(case.lab).slugs else " of another lab"
         return replace(case.result, verdict=Verdict.SKIPPED, message=f"waits for TODO {waits_for}{where}")
     known = []
     if failure.verdict in (Verdict.WRONG, Verdict.ERROR) and case.answers.degenerate is None:
         known = matching_mistakes(grade, failure)
     words = tuple(mistake.hint for mistake in known) or tuple(failure.details.get("diagnosis", ()))
-    note = oracle(case.lab).note
     if note and not words and case.check.todo is not None and failure.verdict in (Verdict.WRONG, Verdict.ERROR):
         words = (note,)
     return replace(

@@ -22,8 +22,10 @@ from tests.grading.suite import SEED, Hostile
 def outcome(world, usable):
     """The verdict of a submission's one TODO in a tier, with protections off or caps raised."""
 
-    def run(name: str, tier: str, *off: str, seed: int = SEED, todo: str = "rank", **caps: int) -> str:
+    def run(name: str, tier: str, *off: str, seed=SEED, todo="rank", patience=None, **caps: int) -> str:
         hostile = Hostile(suite.HERE / "hostile" / f"{name}.py")
+        if patience is not None:
+            hostile.said["patience"] = str(patience)
         with usable(tier), suite.engine(tier, off, **caps) as engine:
             try:
                 return world.verdicts(hostile, engine, tier, seed)[todo]
@@ -56,6 +58,10 @@ def outcome(world, usable):
         ("memory_family", "container", ["watch"]),
         ("disk_fill_files", "container", ["watch"]),
         ("deep_folders", "container", ["watch"]),
+        ("gain_rights", "container", ["calls"]),
+        ("gain_rights", "container", ["user"]),
+        ("gain_rights", "namespaces", ["calls"]),
+        ("gain_rights", "namespaces", ["user"]),
         ("descriptors", "container", ["descriptors"]),
         ("descriptors", "namespaces", ["descriptors"]),
     ],
@@ -72,8 +78,6 @@ def test_one_protection_less(outcome, name, tier, off):
         ("signal_grader", "container", ["files", "user"]),
         ("signal_grader", "namespaces", ["processes", "user"]),
         ("read_grader_memory", "container", ["files", "user"]),
-        ("gain_rights", "container", ["calls", "user"]),
-        ("gain_rights", "namespaces", ["calls", "user"]),
         ("state_leak", "container", ["landlock", "clearing"]),
         ("kernel_leak", "namespaces", ["calls", "files"]),
     ],
@@ -130,10 +134,9 @@ def test_the_output_limit(outcome, monkeypatch):
     assert outcome("stdout_flood", "check") == "pass"
 
 
-def test_the_clock(outcome, monkeypatch):
-    """An answer that drips in keeps its grader waiting as long as it likes."""
-    monkeypatch.setattr(session, "GRACE", 60.0)
-    assert outcome("slow_drip", "check") == "pass"
+def test_the_clock(outcome):
+    """An answer that drips in keeps its grader waiting as long as it is allowed to."""
+    assert outcome("slow_drip", "check", patience=6.0) == "pass"
 
 
 def test_answers_out_of_turn(outcome, monkeypatch):

@@ -240,7 +240,7 @@ def test_any_number_of_pairs_and_negatives(grade, rng):
 def test_large_scores_stay_finite(grade, rng):
     """Scores of several hundred, right or wrong, give finite losses and gradients."""
     inputs, outputs = tables(rng, size=12, dim=4, scale=20.0)
-    grade("sgns_gradients", inputs, outputs, *batch(rng, 12), rtol=1e-9, atol=1e-9)
+    grade("sgns_gradients", inputs, outputs, *batch(rng, 12, pairs=16))
 
 
 # ---------------------------------------------------------------- skip-gram
@@ -357,8 +357,8 @@ def test_cbow_gradients(grade, rng):
 @whole_lab(points=3, cuda=False)
 def test_from_text_to_neighbours(grade, rng):
     """Your vocabulary, draws, windows, both trainings and neighbours, one after the other."""
-    lists = sentences(rng, words(rng, 15), n=20)
-    draws, start = rng.random((3, 400)), rng.normal(size=(15, 6))
-    got = grade("from_text_to_neighbours", lists, draws, start, 8, 0.01, rtol=1e-6, atol=1e-8)
+    lists = sentences(rng, words(rng, 12), n=10)
+    draws, start = rng.random((3, 200)), rng.normal(size=(12, 6))
+    got = grade("from_text_to_neighbours", lists, draws, start, 3, 0.02, rtol=1e-6, atol=1e-8)
     apart = np.abs(np.subtract(got["losses by hand"], got["losses by autograd"])).max()
     assert apart < 1e-9, f"your gradients by hand and autograd lead apart: losses differ by {apart:.2g}"
