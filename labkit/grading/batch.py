@@ -125,8 +125,10 @@ def _sources(folder: Path, options: Options) -> tuple[list[Source], list[str]]:
 @contextlib.contextmanager
 def _locked(out: Path) -> Iterator[None]:
     """One batch at a time writes to a folder. The kernel drops the lock when its holder dies, however it dies."""
-    import fcntl  # Linux and macOS; strangers are graded there only
-
+    try:
+        import fcntl
+    except ImportError:
+        raise UsageError("grading other people's code needs Linux or macOS") from None
     out.mkdir(parents=True, exist_ok=True)
     with open(out / ".lock", "a+") as lock:
         try:

@@ -104,14 +104,13 @@ def _release_lab(root: Path, lab: Lab) -> None:
     write_atomically(_place(root, recording(lab)), record(lab))
     for file in (lab.checks_file, lab.drivers_file):
         _copy(root, file)
-    readme = _place(root, lab.path / "README.md")
-    if readme.is_file():
-        write_atomically(readme, student_readme(readme.read_text(encoding="utf-8")))
+    for page in _place(root, lab.path).glob("*.md"):
+        write_atomically(page, student_page(page.read_text(encoding="utf-8")))
     _copy_phase(root, lab.phase)
 
 
-def student_readme(text: str) -> str:
-    """A lab's README without its walkthrough, for somebody who has ``lab.py`` only."""
+def student_page(text: str) -> str:
+    """A page of a lab without its walkthrough, for somebody who has ``lab.py`` only."""
     parts = []
     for heading, section in sections(text):
         if heading == "Walkthrough":

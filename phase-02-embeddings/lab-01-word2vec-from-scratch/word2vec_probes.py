@@ -1,4 +1,4 @@
-"""What word vectors are asked: pairs of words that belong together, analogies, and human scores where they are at hand."""
+"""What word vectors are asked: pairs that belong together, analogies, and human scores where they are at hand."""
 
 from __future__ import annotations
 

@@ -40,7 +40,11 @@ def study(lab: ModuleType, sentences: list[list[str]], settings: Any, args: argp
     print(f"gradients by hand against autograd: largest difference {results['gradient_difference']:.1e}\n")
 
     vectors, curve, row = one_run(lab, corpus, settings, args)
-    results["loss"] = {"first": curve[0], "last": float(np.mean(curve[-100:])), "start": (1 + settings.negatives) * math.log(2)}
+    results["loss"] = {
+        "first": curve[0],
+        "last": float(np.mean(curve[-100:])),
+        "start": (1 + settings.negatives) * math.log(2),
+    }
     print(f"loss per pair {curve[0]:.3f} at first, {results['loss']['last']:.3f} at the end\n")
     show_neighbours(lab, vectors, vocabulary)
     show_analogies(lab, vectors, vocabulary)
@@ -169,7 +173,9 @@ def show_runs(runs: dict[str, dict]) -> None:
     ]
     print(run.table(["", "seconds", "mean cos", *columns.values()], rows))
     answered = {"questions": "analogies", "wordsim_pairs": "WordSim pairs", "google_questions": "Google's questions"}
-    print("; ".join(f"{runs['skip_gram'][k]:,} {name}" for k, name in answered.items() if k in runs["skip_gram"]) + "\n")
+    print(
+        "; ".join(f"{runs['skip_gram'][k]:,} {name}" for k, name in answered.items() if k in runs["skip_gram"]) + "\n"
+    )
 
 
 # ---------------------------------------------------------------- figures
@@ -195,11 +201,15 @@ def draw_words(args: argparse.Namespace, vectors: np.ndarray, vocabulary: Any, r
                     left.annotate(vocabulary.words[i], (x, y), xytext=(3, 2), textcoords="offset points", fontsize=8)
         left.legend(loc="best")
     left.set(title="Pairs on their two main axes", xticks=[], yticks=[])
-    key, name = ("analogies", "analogies answered") if "analogies" in runs["skip_gram"] else ("google", "Google analogies")
+    key, name = (
+        ("analogies", "analogies answered") if "analogies" in runs["skip_gram"] else ("google", "Google analogies")
+    )
     bars = {LABELS[run_name]: row[key] for run_name, row in runs.items() if key in row}
     right.barh(list(bars), list(bars.values()), color=["C1" if n == "skip-gram" else "C0" for n in bars])
     for place, value in enumerate(bars.values()):
-        right.annotate(f"{value:.1%}", (value, place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=9)
+        right.annotate(
+            f"{value:.1%}", (value, place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=9
+        )
     right.invert_yaxis()
     right.margins(x=0.18)
     right.set(title="One thing changed at a time", xlabel=name)
@@ -228,6 +238,8 @@ def draw_training(lab: ModuleType, args: argparse.Namespace, corpus: Corpus, set
     right.plot(np.linspace(0, settings.epochs, len(smooth)), smooth)
     start = (1 + settings.negatives) * math.log(2)
     right.axhline(start, ls="--", color="C6", lw=1.2)
-    right.annotate(f"(K + 1) ln 2 = {start:.3f}", (settings.epochs, start), xytext=(0, -14), textcoords="offset points", ha="right")
+    right.annotate(
+        f"(K + 1) ln 2 = {start:.3f}", (settings.epochs, start), xytext=(0, -14), textcoords="offset points", ha="right"
+    )
     right.set(title="Loss per pair", xlabel="epochs", ylabel="nats")
     run.save_figure(args, fig, "training.png")

@@ -172,7 +172,10 @@ class InProcess:
         if message["op"] == "load":
             self.modules["lab"] = worker.load("labkit_in_process", message["lab"], message["lab_file"])
             return {"value": None}
-        return {"value": worker.resolve(message["target"], self.modules["lab"], None)(*message["inputs"])}
+        try:
+            return {"value": worker.resolve(message["target"], self.modules["lab"], None)(*message["inputs"])}
+        except ValueError as error:
+            return {"value": worker.raised(error)}
 
     def finish(self) -> None:
         pass

@@ -29,7 +29,9 @@ def sentences(rng, vocabulary: list[str], n: int = 25) -> list[list[str]]:
 
 def zipf_counts(rng, size: int = 40) -> np.ndarray:
     """Counts that fall from tens of thousands to a handful."""
-    return np.sort((60_000 / np.arange(1, size + 1) ** 2.2).astype(np.int64) + rng.integers(3, 12, size=size))[::-1].copy()
+    return np.sort((60_000 / np.arange(1, size + 1) ** 2.2).astype(np.int64) + rng.integers(3, 12, size=size))[
+        ::-1
+    ].copy()
 
 
 def text(rng, n: int = 60, size: int = 12, sentence_length: int = 9) -> tuple[np.ndarray, np.ndarray]:
@@ -129,7 +131,7 @@ def test_formula_and_t_are_checked(grade, rng):
 
 @todo("draw-negatives", cuda=False)
 def test_draws_fall_into_slices(grade, rng):
-    """Each draw gives the word whose slice of [0, 1) it falls into, with slices as wide as count^0.75 / Σ count^0.75."""
+    """Each draw gives the word whose slice of [0, 1) it falls into, each as wide as count^0.75 / Σ count^0.75."""
     grade("draw_negatives", zipf_counts(rng), rng.random((40, 5)))
 
 

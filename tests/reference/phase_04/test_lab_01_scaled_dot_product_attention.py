@@ -235,3 +235,17 @@ def test_questions_are_answerable():
 def test_steps_to():
     accuracy = [0.0] * 20 + [1.0] * 20
     assert attention_report.steps_to(accuracy, 0.9) == 29 and attention_report.steps_to([0.5] * 30, 0.9) is None
+
+
+# ---------------------------------------------------------------- worked numbers of the README
+
+
+def test_online_softmax_by_hand():
+    first, second = 1 + math.exp(-2), 1 + math.exp(-3)
+    assert round(first, 4) == 1.1353 and round(first * math.exp(-2), 4) == 0.1536 and round(second, 4) == 1.0498
+    direct = sum(math.exp(score - 5) for score in (1, 3, 5, 2))
+    assert first * math.exp(-2) + second == pytest.approx(direct) and round(direct, 4) == 1.2034
+
+
+def test_memory_of_a_score_matrix():
+    assert 32 * 32_768**2 * 2 == 64 * 2**30 and 32 * 32_768 * 128 * 2 == 0.25 * 2**30
