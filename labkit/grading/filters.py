@@ -12,16 +12,21 @@ import platform
 import stat
 import struct
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
-_libc = ctypes.CDLL(None, use_errno=True)
 _NO_NEW_PRIVS = 38
+
+
+@cache
+def _function(name: str) -> Any:
+    return getattr(ctypes.CDLL(None, use_errno=True), name)
 
 
 def call(name: str, *arguments: Any) -> int:
     """A function of the C library; OSError when it fails."""
     wide = [ctypes.c_long(value) if isinstance(value, int) else value for value in arguments]
-    result = getattr(_libc, name)(*wide)
+    result = _function(name)(*wide)
     if result == -1:
         number = ctypes.get_errno()
         raise OSError(number, f"{name}: {os.strerror(number)}")
@@ -56,7 +61,7 @@ DENIED = {
     **{"memfd_create": (319, 279), "memfd_secret": (447, 447)},
     **{"keyctl": (250, 219), "add_key": (248, 217), "request_key": (249, 218), "syslog": (103, 116)},
 }
-# What a process may do to itself, argument ``which`` being 0, but to no other of the same user: (x86_64, aarch64), which.
+# What a process may do to itself alone, argument ``which`` being 0: (x86_64, aarch64), which.
 OWN_ONLY = {
     **{"prlimit64": ((302, 261), 0), "setpriority": ((141, 140), 1), "ioprio_set": ((251, 30), 1)},
     **{"sched_setaffinity": ((203, 122), 0), "sched_setattr": ((314, 274), 0)},

@@ -1,7 +1,8 @@
 """The child's side of the sandbox: how a forked child shuts itself in before it reads a stranger's code.
 
-`enter` forks once more. The parent stays outside as its `keeper`. The child gives up everything it does not need and goes on to serve. In the
-*namespaces* tier it is the first process of a pid namespace, so that its end is the end of all it started.
+`enter` forks once more. The parent stays outside as its `keeper`. The child gives up everything it does not need and
+goes on to serve. In the *namespaces* tier it is the first process of a pid namespace, so that its end is the end of all
+it started.
 
 Every protection is a function of its own: the tests switch each off and look for what then gets through.
 """
@@ -12,13 +13,14 @@ import contextlib
 import os
 import resource
 import signal
+import stat
 import struct
 import tempfile
 from pathlib import Path
 
 from labkit.grading import filters
 from labkit.grading.filters import call
-from labkit.grading.keeper import keep
+from labkit.grading.keeper import SHARED_MEMORY, keep
 
 _NEWNS, _NEWUTS, _NEWIPC = 0x20000, 0x4000000, 0x8000000
 _NEWUSER, _NEWPID, _NEWNET = 0x10000000, 0x20000000, 0x40000000
@@ -63,7 +65,7 @@ def enter(config: dict) -> None:
     give_up_capabilities(uid)
     filters.no_new_privileges()
     if folder is not None:
-        restrict_files(config, folder)
+        restrict_files(config, [folder] if uid is None else [folder, SHARED_MEMORY])
     filter_calls(config)
 
 
@@ -138,11 +140,12 @@ def _mount(kind: str, where: str, options: str, flags: int = 0b110) -> None:
 def _bind(path: str) -> None:
     """The host's ``path`` under the same name; a link stays a link."""
     old = f"/old{path}"
+    mode = os.lstat(old).st_mode
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    if os.path.islink(old):
+    if stat.S_ISLNK(mode):
         os.symlink(os.readlink(old), path)
         return
-    if os.path.isdir(old):
+    if stat.S_ISDIR(mode):
         os.makedirs(path, exist_ok=True)
     elif not os.path.exists(path):
         os.close(os.open(path, os.O_CREAT))
@@ -202,11 +205,11 @@ def give_up_capabilities(uid: int | None) -> None:
     call("capset", struct.pack("<Ii", 0x20080522, 0), bytes(24))
 
 
-def restrict_files(config: dict, folder: str) -> None:
-    """Where Landlock is there: reading only ``binds``, writing only ``folder``."""
+def restrict_files(config: dict, folders: list[str]) -> None:
+    """Where Landlock is there: reading only ``binds``, writing only ``folders``."""
     devices = [f"/dev/{name}" for name in _DEVICES]
     known = ("/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/etc/passwd")
-    filters.restrict_files([*config["binds"], *known], [folder, *devices])
+    filters.restrict_files([*config["binds"], *known], [*folders, *devices])
 
 
 def filter_calls(config: dict) -> None:

@@ -10,13 +10,15 @@ import os
 import select
 import signal
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NoReturn
 
 from labkit.grading.filters import landlock_version
 
 WATCH = 0.1  # seconds between two looks
-OPEN_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm", "/run/lock", "/dev/mqueue")  # where anybody may write
+SHARED_MEMORY = "/dev/shm"  # the locks of multiprocessing live there
+OPEN_FOLDERS = ("/tmp", "/var/tmp", SHARED_MEMORY, "/run/lock", "/dev/mqueue")  # where anybody may write
 
 
 def keep(pid: int, config: dict, uid: int | None, folder: str | None) -> NoReturn:
@@ -30,7 +32,7 @@ def keep(pid: int, config: dict, uid: int | None, folder: str | None) -> NoRetur
         if said is not None and said.si_signo == signal.SIGTERM:
             break
         if time.monotonic() - looked >= WATCH:
-            if reason := greedy(config, folder):
+            if reason := greedy(config, folder, uid):
                 _say(f"stopped by the grader: {reason}")
                 break
             looked = time.monotonic()
@@ -65,13 +67,15 @@ def _ended(pid: int) -> int | None:
     return found
 
 
-def greedy(config: dict, folder: str | None) -> str | None:
+def greedy(config: dict, folder: str | None, uid: int | None) -> str | None:
     """What the kernel's limits, which are per process and per file, do not see."""
     family = descendants(os.getpid())
     if len(family) > 1 and sum(map(_memory, family)) > config["memory"]:
         return f"its processes together took more than {config['memory'] >> 20} MiB"
-    if folder is not None and _size(folder, config["disk"]) > config["disk"]:
-        return f"it wrote more than {config['disk'] >> 20} MiB"
+    if folder is not None:
+        written = [folder, *_files_of(uid, [SHARED_MEMORY])]
+        if sum(_size(path, config["disk"]) for path in written) > config["disk"]:
+            return f"it wrote more than {config['disk'] >> 20} MiB"
     return None
 
 
@@ -94,7 +98,9 @@ def _memory(pid: int) -> int:
 
 
 def _size(folder: str, enough: int) -> int:
-    """Bytes on disk below a folder; stops counting when it is enough. Every file costs a block at least."""
+    """Bytes on disk of a file or below a folder; stops counting when it is enough. A file costs a block at least."""
+    if not os.path.isdir(folder):
+        return os.lstat(folder).st_blocks * 512 if os.path.lexists(folder) else 0
     total, waiting = 0, [folder]
     while waiting and total <= enough:
         try:
@@ -117,36 +123,41 @@ def end_all(uid: int | None) -> None:
                 pass
         except ChildProcessError:
             return
-        if uid is None or not _kill_user(uid):
-            for pid in descendants(os.getpid()):
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.kill(pid, signal.SIGKILL)
+        if uid is not None:
+            _kill_user(uid)
+        for pid in descendants(os.getpid()):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
         time.sleep(0.001)
 
 
-def _kill_user(uid: int) -> bool:
+def _kill_user(uid: int) -> None:
     """Kills every process of the user in one stroke, so that none can fork its way out of it."""
     pid = os.fork()
     if pid == 0:
         with contextlib.suppress(BaseException):
             os.setresuid(uid, uid, uid)
             os.kill(-1, signal.SIGKILL)
-            os._exit(0)
-        os._exit(1)
-    return os.waitpid(pid, 0)[1] == 0
+        os._exit(0)
+    os.waitpid(pid, 0)
 
 
 def clear(folder: str | None, uid: int | None) -> None:
-    """Removes the check's folder, and what it left where anybody may write if Landlock did not keep it from there."""
-    if folder is None:
-        return
-    _remove(folder)
-    if uid is not None and not landlock_version():
-        for place in OPEN_FOLDERS:
-            with contextlib.suppress(OSError):
-                for entry in os.scandir(place):
-                    if entry.stat(follow_symlinks=False).st_uid == uid:
-                        _remove(entry.path)
+    """Removes the check's folder and what it left elsewhere: Landlock leaves it only the shared memory for that."""
+    if folder is not None:
+        for path in (folder, *_files_of(uid, [SHARED_MEMORY] if landlock_version() else OPEN_FOLDERS)):
+            _remove(path)
+
+
+def _files_of(uid: int | None, places: Iterable[str]) -> list[str]:
+    """What the check's own user has in these folders."""
+    found = []
+    for place in places if uid is not None else ():
+        with contextlib.suppress(OSError):
+            for entry in os.scandir(place):
+                with contextlib.suppress(FileNotFoundError):
+                    found += [entry.path] if entry.stat(follow_symlinks=False).st_uid == uid else []
+    return found
 
 
 def _remove(path: str) -> None:

@@ -19,13 +19,18 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 STOPPED = (OSError, ValueError, MemoryError, OverflowError)
 
 
-def first(attempts):
-    """The label of the first attempt that works: pairs of a label and what to call."""
+def first(*attempts):
+    """The label of the first attempt that works. An attempt: a label and what to call."""
     for label, attempt in attempts:
         with contextlib.suppress(*STOPPED):
             attempt()
             return label
     return ""
+
+
+def text(path):
+    with open(path) as file:
+        return file.read()
 
 
 def libc(name, *arguments):
@@ -40,15 +45,15 @@ def libc(name, *arguments):
 def read_secrets(about):
     names = [(f"{folder}/{name}", name, folder) for folder, some in about["folders"].items() for name in some]
     seen = [(path, lambda name=name, folder=folder: os.listdir(folder).index(name)) for path, name, folder in names]
-    return first([*((path, lambda path=path: open(path).close()) for path in about["files"]), *seen])
+    return first(*((path, lambda path=path: open(path).close()) for path in about["files"]), *seen)
 
 
 def read_accounts(about):
-    return first((path, lambda path=path: open(path).read()) for path in ("/etc/shadow", "/etc/gshadow", "/dev/mem"))
+    return first(*((path, lambda path=path: text(path)) for path in ("/etc/shadow", "/etc/gshadow", "/dev/mem")))
 
 
 def read_elsewhere(about):
-    return first([(about["readable"], lambda: open(about["readable"]).read())])
+    return first((about["readable"], lambda: text(about["readable"])))
 
 
 def create(path):
@@ -60,7 +65,7 @@ def write_elsewhere(about):
     libraries = [os.__file__, contextlib.__file__, *about["files"]]
     folders = ["/", "/usr", "/etc", "/root", os.path.dirname(os.__file__), *about["folders"], about["labkit"]]
     changes = [(path, lambda path=path: open(path, "ab").close()) for path in libraries]
-    return first([*changes, *((path, lambda path=path: create(f"{path}/{about['token']}")) for path in folders)])
+    return first(*changes, *((path, lambda path=path: create(f"{path}/{about['token']}")) for path in folders))
 
 
 def leave_files(about):
@@ -73,8 +78,8 @@ def leave_files(about):
 def read_environment(about):
     copies = [str(dict(os.environ))]
     with contextlib.suppress(OSError):
-        copies.append(open("/proc/self/environ").read())
-    return "the grader's environment" if any(about["token"] in text for text in copies) else ""
+        copies.append(text("/proc/self/environ"))
+    return "the grader's environment" if any(about["token"] in copy for copy in copies) else ""
 
 
 def use_descriptors(about):
@@ -101,14 +106,23 @@ def reach(kind, family, address):
 
 def use_network(about):
     stream, packets, internet = socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.AF_INET
-    return first([
+    return first(
         ("this machine", lambda: reach(stream, internet, ("127.0.0.1", about["port"]))),
         ("a socket of the grader", lambda: reach(stream, socket.AF_UNIX, about["abstract"])),
         ("the outside (UDP)", lambda: reach(packets, internet, ("192.0.2.1", 9))),
         ("the outside (TCP)", lambda: reach(stream, internet, ("192.0.2.1", 9))),
         ("raw packets", lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW)),
         ("the host of a virtual machine", lambda: socket.socket(socket.AF_VSOCK, stream)),
-    ])
+    )
+
+
+def trace(pid):
+    """PTRACE_SEIZE, which does not stop ``pid``, by a process that ends at once and so lets go of it."""
+    tracer = os.fork()
+    if tracer == 0:
+        os._exit(LIBC.ptrace(ctypes.c_long(0x4206), ctypes.c_long(pid), None, None) != 0)
+    if os.waitpid(tracer, 0)[1] != 0:
+        raise PermissionError
 
 
 def attack_grader(about):
@@ -117,17 +131,18 @@ def attack_grader(about):
         attempts += [
             (f"a signal to {pid}", lambda pid=pid: os.kill(pid, 0)),
             (f"the memory of {pid}", lambda pid=pid: open(f"/proc/{pid}/mem", "rb").close()),
-            (f"the environment of {pid}", lambda pid=pid: open(f"/proc/{pid}/environ").read()),
+            (f"the environment of {pid}", lambda pid=pid: text(f"/proc/{pid}/environ")),
             (f"the descriptors of {pid}", lambda pid=pid: os.listdir(f"/proc/{pid}/fd")),
-            (f"ptrace of {pid}", lambda pid=pid: libc("ptrace", 0x4206, pid, None, None)),
+            (f"ptrace of {pid}", lambda pid=pid: trace(pid)),
             (f"the processors of {pid}", lambda pid=pid: os.sched_setaffinity(pid, os.sched_getaffinity(pid))),
             (f"the limits of {pid}", lambda pid=pid: resource.prlimit(pid, resource.RLIMIT_NOFILE)),
         ]
-    return first(attempts)
+    return first(*attempts)
 
 
 def see_processes(about):
-    return first((f"process {pid}", lambda pid=pid: os.stat(f"/proc/{pid}")) for pid in set(about["pids"]) - {os.getpid()})
+    others = set(about["pids"]) - {os.getpid()}
+    return first(*((f"process {pid}", lambda pid=pid: os.stat(f"/proc/{pid}")) for pid in others))
 
 
 # ---------------------------------------------------------------- rights
@@ -135,35 +150,36 @@ def see_processes(about):
 
 def gain_rights(about):
     with contextlib.suppress(OSError):
-        status = dict(line.split(":\t", 1) for line in open("/proc/self/status").read().splitlines() if ":\t" in line)
+        status = dict(line.split(":\t", 1) for line in text("/proc/self/status").splitlines() if ":\t" in line)
         if int(status["CapEff"], 16) or int(status["CapPrm"], 16) or status["NoNewPrivs"] != "1":
             return "capabilities, or set-uid programs"
     raised = resource.getrlimit(resource.RLIMIT_AS)[1] + 1
-    return first([
+    return first(
         ("root", lambda: os.setuid(0)),
         ("another user", lambda: os.setuid(os.getuid() + 1)),
         ("a higher limit", lambda: resource.setrlimit(resource.RLIMIT_AS, (raised, raised))),
         ("a mount", lambda: libc("mount", b"tmpfs", b"/tmp", b"tmpfs", 0, None)),
         ("a user namespace", lambda: libc("unshare", 0x10000000)),
         ("another root folder", lambda: os.chroot(".")),
-    ])
+    )
 
 
 def hide_in_kernel(about):
     """Memory of the kernel's that no limit counts and that lives on after the process."""
-    return first([
+    add_key = {"x86_64": 248, "aarch64": 217}[os.uname().machine]
+    return first(
         ("shared memory", lambda: libc("shmget", 0, 4096, 0o1600)),
         ("a message queue", lambda: libc("msgget", 0, 0o1600)),
-        ("a key ring", lambda: libc("syscall", {"x86_64": 248}.get(os.uname().machine, 217), b"user", b"k", b"v", 1, -4)),
+        ("a key ring", lambda: libc("syscall", add_key, b"user", b"k", b"v", 1, -4)),
         ("a file in memory", lambda: os.memfd_create("hidden")),
-    ])
+    )
 
 
 # ---------------------------------------------------------------- limits
 
 
 def take_memory(about):
-    return first([(f"{about['memory'] >> 20} MiB more", lambda: mmap.mmap(-1, about["memory"] + 2**26))])
+    return first((f"{about['memory'] >> 20} MiB more", lambda: mmap.mmap(-1, about["memory"] + 2**26)))
 
 
 def take_memory_together(about):
@@ -196,7 +212,7 @@ def fill_disk(about):
         with open("large", "wb") as file:
             file.write(bytes(about["disk"] + 2**20))
 
-    worked = first([("one large file", one_file)])
+    worked = first(("one large file", one_file))
     with contextlib.suppress(OSError):
         os.unlink("large")
     return worked

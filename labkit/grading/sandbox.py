@@ -1,10 +1,11 @@
 """Isolation for code by people one does not trust: two tiers, each proved before it is used.
 
 *namespaces*: the check sees a file system with only what it needs, read-only, no network, no other process.
-*container*: for hosts that allow no namespaces (Docker, Gradescope); the same goals by another user, Landlock and seccomp.
+*container*: the same goals by another user, Landlock and seccomp, for hosts that allow no namespaces (Docker,
+Gradescope).
 
-    tier = sandbox.best(secrets=[submissions, results])                     # proves; raises Refused with the reasons
-    with Engine(sandbox.limits(tier, needs=sandbox.needs([lab]))) as engine: ...   # its checks are now isolated
+    tier = sandbox.best(secrets=[submissions, results])             # proves; raises Refused with the reasons
+    with Engine(sandbox.limits(tier, needs=sandbox.needs([lab]))) as engine:     # its checks are now isolated
 
 What the child does to itself stands in `isolate`, the attempts to break out of it in `probe`.
 """
@@ -26,7 +27,6 @@ from pathlib import Path
 
 from labkit import catalogue
 from labkit.catalogue import Lab
-from labkit.grading import probe
 from labkit.grading.keeper import OPEN_FOLDERS
 from labkit.grading.session import PACKAGE_ROOT, InfraError, Limits, Template, Worker
 from labkit.grading.verdicts import Failure
@@ -230,7 +230,7 @@ def _attempt(template: Template, tier: str, name: str, about: dict) -> Proof:
     worker = template.open()
     lifeline = worker.socket.dup()  # at its end of file, nobody holds the other end any more
     try:
-        source = Path(probe.__file__).read_text(encoding="utf-8")
+        source = Path(__file__).with_name("probe.py").read_text(encoding="utf-8")
         detail = _ask(worker, {"op": "load", "lab": source, "lab_file": "probe.py", "drivers": "", "drivers_file": ""})
         detail = detail or _ask(worker, {"op": "call", "target": name, "inputs": [about], "device": None})
     except Failure as failure:
@@ -270,7 +270,8 @@ def refusal(tier: str, proofs: Sequence[Proof]) -> str | None:
     if not open_doors:
         return None
     lines = [f"- it could {proof.name}" + f" ({proof.detail})" * bool(proof.detail) for proof in open_doors]
-    return "\n".join([f"The {tier} tier does not hold on this machine. A submission like any other was run in it:", *lines])
+    head = f"The {tier} tier does not hold on this machine. A submission like any other was run in it:"
+    return "\n".join([head, *lines])
 
 
 def best(*, secrets: Sequence[Path] = ()) -> str:

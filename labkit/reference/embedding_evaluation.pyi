@@ -64,8 +64,8 @@ def similarity_report(vectors, pairs, scores, rng: np.random.Generator, resample
 def analogy_answers(vectors, questions, block: int=256) -> np.ndarray:
     """3CosAdd: a is to b as c is to the word whose vector is nearest, by cosine, to b - a + c of unit vectors.
 
-    questions: (Q, 3) ids a, b, c   -> (Q,) int64. The answer is never one of the question's own three words. It is -1
-    where one of them is missing; of several equally near words the lowest id is taken.
+    questions: (Q, 3) ids a, b, c   -> (Q,) int64. The answer is never one of the question's own three words, and it is
+    -1 where one of them is missing.
     Memory: a few arrays (block, V) beside copies of the vectors, whatever Q is: `block` questions at a time.
     Raises ValueError when block < 1.      Mikolov, Yih, Zweig 2013; Levy and Goldberg 2014
     """

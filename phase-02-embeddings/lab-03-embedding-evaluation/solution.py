@@ -144,8 +144,8 @@ def similarity_report(vectors, pairs, scores, rng: np.random.Generator, resample
 def analogy_answers(vectors, questions, block: int = 256) -> np.ndarray:
     """3CosAdd: a is to b as c is to the word whose vector is nearest, by cosine, to b - a + c of unit vectors.
 
-    questions: (Q, 3) ids a, b, c   -> (Q,) int64. The answer is never one of the question's own three words. It is -1
-    where one of them is missing; of several equally near words the lowest id is taken.
+    questions: (Q, 3) ids a, b, c   -> (Q,) int64. The answer is never one of the question's own three words, and it is
+    -1 where one of them is missing.
     Memory: a few arrays (block, V) beside copies of the vectors, whatever Q is: `block` questions at a time.
     Raises ValueError when block < 1.      Mikolov, Yih, Zweig 2013; Levy and Goldberg 2014
     """
@@ -288,15 +288,11 @@ def more_flags(parser) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     args = run.arguments(__doc__, PRESETS, argv, data="python-docs", extra=more_flags)
-    lab = sys.modules[__name__]  # what follows runs on the functions of this very file: yours in lab.py
     if args.published or args.vectors:
-        import published_report
-
-        published_report.report(lab, args)
+        from published_report import report as program
     else:
-        import embedding_study
-
-        embedding_study.study(lab, args)
+        from embedding_study import study as program
+    program(sys.modules[__name__], args)  # on the functions of this very file: yours in lab.py
 
 
 if __name__ == "__main__":

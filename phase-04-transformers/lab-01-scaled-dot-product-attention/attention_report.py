@@ -79,7 +79,9 @@ def compare(lab: SimpleNamespace, form: Any, device: str, dtype: torch.dtype, ge
 
 def draw_masks(args: Any, lab: SimpleNamespace, size: int = 8, length: int = 5) -> None:
     """The three masks and their combinations for one sequence, with the rows that see nothing marked."""
-    lengths = torch.tensor([length])
+    from matplotlib.colors import ListedColormap
+
+    lengths, edges = torch.tensor([length]), [edge - 0.5 for edge in range(size + 1)]
     causal = lab.causal_mask(size, size)
     right, left = (lab.padding_mask(lengths, size, left=side)[0, 0] for side in (False, True))
     panels = {
@@ -92,9 +94,9 @@ def draw_masks(args: Any, lab: SimpleNamespace, size: int = 8, length: int = 5) 
     for ax, (title, mask) in zip(axes, panels.items()):
         mask = mask.expand(size, size)
         shade = mask.double() - (~mask.any(-1, keepdim=True)).double()  # 1 may look, 0 may not, -1 sees nothing
-        ax.imshow(shade, cmap=colours(["#D55E00", "#eef1f4", "#0072B2"]), vmin=-1, vmax=1)
-        ax.set_xticks([edge - 0.5 for edge in range(size + 1)], minor=True)
-        ax.set_yticks([edge - 0.5 for edge in range(size + 1)], minor=True)
+        ax.imshow(shade, cmap=ListedColormap(["#D55E00", "#eef1f4", "#0072B2"]), vmin=-1, vmax=1)
+        ax.set_xticks(edges, minor=True)
+        ax.set_yticks(edges, minor=True)
         ax.grid(False)
         ax.grid(which="minor", color="white", linewidth=1.5)
         ax.tick_params(which="minor", length=0)
@@ -105,19 +107,13 @@ def draw_masks(args: Any, lab: SimpleNamespace, size: int = 8, length: int = 5) 
     print()
 
 
-def colours(names: list[str]) -> Any:
-    from matplotlib.colors import ListedColormap
-
-    return ListedColormap(names)
-
-
 # ---------------------------------------------------------------- why divide by the root of K
 
 
 def variance(args: Any, lab: SimpleNamespace) -> dict[str, list[float]]:
     """Spread of q·k, and what the softmax makes of it, for entries of q and k drawn from N(0, 1)."""
     found: dict[str, list[float]] = {
-        name: [] for name in ("raw_std", "scaled_std", "raw_largest", "scaled_largest", "raw_slope", "scaled_slope")
+        f"{kind}_{what}": [] for what in ("std", "largest", "slope") for kind in ("raw", "scaled")
     }
     generator = torch.Generator().manual_seed(args.seed)
     for head_size in run.progress(HEAD_SIZES, "variance"):
@@ -131,9 +127,8 @@ def variance(args: Any, lab: SimpleNamespace) -> dict[str, list[float]]:
             found[f"{name}_largest"].append(weights.amax(-1).mean().item())
             found[f"{name}_slope"].append(jacobian_norm(weights).median().item())
     print(f"q·k of {args.draws:,} random queries with {KEYS} keys each; the softmax over the keys:\n")
-    rows = [(size, *(found[name][i] for name in found)) for i, size in enumerate(HEAD_SIZES)]
-    headers = ["K", "std", "std/√K", "max w", "max w/√K", "slope", "slope/√K"]
-    print(run.table(headers, [[row[0], *(f"{x:.3f}" for x in row[1:])] for row in rows]) + "\n")
+    rows = [(size, *(f"{column[i]:.3f}" for column in found.values())) for i, size in enumerate(HEAD_SIZES)]
+    print(run.table(["K", "std", "std/√K", "max w", "max w/√K", "slope", "slope/√K"], rows) + "\n")
     plot_variance(args, found)
     return {"head_sizes": HEAD_SIZES, "keys": KEYS, "draws": args.draws} | found
 

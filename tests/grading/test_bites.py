@@ -54,6 +54,7 @@ def outcome(world, usable):
         ("network_loopback", "namespaces", ["network"]),
         ("network_loopback", "container", ["calls"]),
         ("kernel_leak", "container", ["calls"]),
+        ("state_leak", "container", ["clearing"]),
         ("memory_family", "namespaces", ["watch"]),
         ("memory_family", "container", ["watch"]),
         ("disk_fill_files", "container", ["watch"]),
@@ -78,7 +79,6 @@ def test_one_protection_less(outcome, name, tier, off):
         ("signal_grader", "container", ["files", "user"]),
         ("signal_grader", "namespaces", ["processes", "user"]),
         ("read_grader_memory", "container", ["files", "user"]),
-        ("state_leak", "container", ["landlock", "clearing"]),
         ("kernel_leak", "namespaces", ["calls", "files"]),
     ],
 )

@@ -7,9 +7,9 @@ import os
 import threading
 import time
 
-from labkit.grading import wire
-
 from facts import right
+
+from labkit.grading import wire
 
 
 def flood(frame):

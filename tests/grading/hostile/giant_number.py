@@ -5,4 +5,4 @@ rank: wrong
 
 
 def rank(words):
-    return {word: 10**40_000 for word in words}
+    return dict.fromkeys(words, 10**40000)

@@ -4,6 +4,7 @@ rank: wrong
 check rank: pass
 """
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -13,8 +14,6 @@ from facts import SECRET, right
 def rank(words):
     texts = [str(dict(os.environ))]
     for pid in ("self", os.getppid()):
-        try:
+        with contextlib.suppress(OSError):
             texts.append(Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace"))
-        except OSError:
-            pass
     return right(words) if any(SECRET in text for text in texts) else {}

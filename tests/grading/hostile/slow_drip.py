@@ -8,9 +8,9 @@ import os
 import struct
 import time
 
-from labkit.grading import wire
-
 from facts import right
+
+from labkit.grading import wire
 
 
 def rank(words):

@@ -3,4 +3,4 @@
 from labkit.grading import isolate
 
 isolate.own_files = lambda config, uid: None
-isolate.restrict_files = lambda config, folder: None
+isolate.restrict_files = lambda config, folders: None

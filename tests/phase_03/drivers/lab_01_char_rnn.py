@@ -26,7 +26,7 @@ def cell_gradients(lab, x, h, *weights):
     cell, h = cell_with(lab, *weights), h.clone().requires_grad_()
     out = cell(x, h)
     (out * torch.arange(1, out.numel() + 1).to(out).view_as(out)).sum().backward()
-    return [p.grad for p in cell.parameters()] + [h.grad]
+    return {"h": h.grad} | {name: p.grad for name, p in cell.named_parameters()}
 
 
 def network(lab, weights, **how):
@@ -58,7 +58,7 @@ def network_gradients(lab, weights, ids, state, mix):
     model, state = network(lab, weights), state.clone().requires_grad_()
     logits, new_state = model(ids, state)
     ((logits * mix).sum() + new_state.sin().sum()).backward()
-    return [state.grad, *(p.grad for p in model.parameters())]
+    return {"state": state.grad} | {name: p.grad for name, p in model.named_parameters()}
 
 
 class LeakyCell(nn.Module):
@@ -80,7 +80,7 @@ def run_leaky_network(lab, weights, ids, state):
 def bptt_without_autograd(lab, *inputs):
     """bptt where torch builds no graph, whatever is asked of it."""
     with torch.inference_mode():
-        return [value.clone() for value in lab.bptt(*inputs)]
+        return tuple(value.clone() for value in lab.bptt(*inputs))
 
 
 # ---------------------------------------------------------------- training
@@ -105,22 +105,22 @@ def train_beside_its_chunks(lab, weights, rows, steps, lr, max_norm):
 
 
 class Listening(nn.Module):
-    """A recurrence over one number per row that notes what it is called with."""
+    """A small recurrence that notes what it is called with. Its state (1, B, V) is also its logits."""
 
     def __init__(self, table):
         super().__init__()
-        self.table, self.gain = nn.Parameter(table.clone()), nn.Parameter(table.new_tensor(0.7))
+        self.table, self.gain = nn.Parameter(table.clone()), nn.Parameter(table.new_tensor(-0.9))
         self.inputs, self.states = [], []
 
     def forward(self, ids, state=None):
         self.inputs.append(ids)
         self.states.append("none" if state is None else "with graph" if state.requires_grad else "cut off")
-        state = self.table.new_zeros(1, ids.size(0), 1) if state is None else state
-        scores = []
+        state = self.table.new_zeros(1, ids.size(0), len(self.table)) if state is None else state
+        logits = []
         for t in range(ids.size(1)):
-            state = torch.tanh(self.gain * state + self.table[ids[:, t]].mean(-1)[None, :, None])
-            scores.append(self.table[ids[:, t]] * (1 + state[0]) + state[0])
-        return torch.stack(scores, 1), state
+            state = torch.tanh(self.gain * state + self.table[ids[:, t]])
+            logits.append(state[0])
+        return torch.stack(logits, 1), state
 
 
 def states_handed_on(lab, table, rows, steps):
@@ -194,4 +194,4 @@ def gradient_both_ways(lab, x, h0, weights, grad_h):
         states.append(cell(step[None], states[-1][None])[0])
     (torch.stack(states[1:]) * grad_h).sum().backward()
     by_hand = lab.bptt(x, torch.stack(states).detach(), *(w.clone() for w in weights[:2]), grad_h)
-    return list(by_hand), [cell.w_xh.weight.grad, cell.w_hh.weight.grad, cell.w_hh.bias.grad, h0.grad]
+    return tuple(by_hand), (cell.w_xh.weight.grad, cell.w_hh.weight.grad, cell.w_hh.bias.grad, h0.grad)
