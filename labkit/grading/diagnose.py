@@ -125,7 +125,7 @@ def _arrays(got: np.ndarray, wanted: np.ndarray) -> str | None:
     solid = np.abs(wanted) > 1e-8
     if solid.sum() >= 4:
         ratio = got[solid] / wanted[solid]
-        if np.allclose(ratio, ratio[0], rtol=1e-4) and abs(ratio[0]) > 1e-8 and not _close(got, wanted):
+        if np.allclose(ratio, ratio[0], rtol=1e-4) and abs(ratio[0]) > 1e-8 and abs(ratio[0] - 1) > 1e-3:
             return f"Every value is {ratio[0]:.4g} times what is wanted: a constant factor is missing or too many."
     offset = got - wanted
     if np.allclose(offset, offset.flat[0], rtol=1e-4, atol=1e-8) and abs(offset.flat[0]) > 1e-6:

@@ -66,10 +66,19 @@ def derive(plan: Plan, sources: list[Source], ignored: list[str]) -> Summary:
         infra=sum(record["infra"] for record in graded.values()),
         checks=len(rows),
         seconds=sum(row["seconds"] for row in rows),
-        lines=(*ignored, *(f"{name}: {note}" for name, record in graded.items() for note in record["notes"])),
+        lines=(*ignored, *(f"{name}: {note}" for name, record in graded.items() for note in _notes(record))),
     )
     write_atomically(out / "summary.txt", f"seed {plan.seed}, tier {plan.tier}\n{summary.words(Path())}\n")
     return summary
+
+
+def _notes(record: dict) -> list[str]:
+    """The notes of a record, and for the instructor the first reason of every trouble in the grader."""
+    notes = list(record["notes"])
+    for report in record["reports"]:
+        broken = [row for row in report["checks"] if row["verdict"] == Verdict.INFRA]
+        notes += [f"{INFRA}: {report['lab']} {row['check']}: {row['message'][:300]}" for row in broken[:1]]
+    return notes
 
 
 def line(event: dict) -> str:

@@ -113,7 +113,7 @@ class Settings:
     batch: int = 512
     cbow: bool = False
 
-def training_batches(ids: np.ndarray, sentence: np.ndarray, counts: np.ndarray, settings: Settings, rng: np.random.Generator) -> Iterator[tuple[float, np.ndarray, np.ndarray, np.ndarray]]:
+def training_batches(ids: np.ndarray, sentence: np.ndarray, counts: np.ndarray, s: Settings, rng: np.random.Generator) -> Iterator[tuple[float, np.ndarray, np.ndarray, np.ndarray]]:
     """(progress 0 to 1, center (B,), context (B,) or for CBOW (B, 2W), negatives (B, K)), drawn anew each epoch."""
     ...
 

@@ -1,4 +1,4 @@
-# labkit: lab 2.1, skeleton 660294e6983f. Fill the TODOs; then: labkit check 2.1
+# labkit: lab 2.1, skeleton e64db534e13f. Fill the TODOs; then: labkit check 2.1
 """Word2vec from scratch: skip-gram with negative sampling in NumPy, by hand, then in batched PyTorch; and CBOW.
 
 python solution.py
@@ -171,10 +171,9 @@ class Settings:
 
 
 def training_batches(
-    ids: np.ndarray, sentence: np.ndarray, counts: np.ndarray, settings: Settings, rng: np.random.Generator
+    ids: np.ndarray, sentence: np.ndarray, counts: np.ndarray, s: Settings, rng: np.random.Generator
 ) -> Iterator[tuple[float, np.ndarray, np.ndarray, np.ndarray]]:
     """(progress 0 to 1, center (B,), context (B,) or for CBOW (B, 2W), negatives (B, K)), drawn anew each epoch."""
-    s = settings
     keep = keep_probability(counts, s.t, s.formula) if s.t else np.ones(len(counts))
     for epoch in run.progress(range(s.epochs), "epochs"):
         kept = rng.random(len(ids)) < keep[ids]

@@ -206,10 +206,9 @@ class Settings:
 
 
 def training_batches(
-    ids: np.ndarray, sentence: np.ndarray, counts: np.ndarray, settings: Settings, rng: np.random.Generator
+    ids: np.ndarray, sentence: np.ndarray, counts: np.ndarray, s: Settings, rng: np.random.Generator
 ) -> Iterator[tuple[float, np.ndarray, np.ndarray, np.ndarray]]:
     """(progress 0 to 1, center (B,), context (B,) or for CBOW (B, 2W), negatives (B, K)), drawn anew each epoch."""
-    s = settings
     keep = keep_probability(counts, s.t, s.formula) if s.t else np.ones(len(counts))
     for epoch in run.progress(range(s.epochs), "epochs"):
         kept = rng.random(len(ids)) < keep[ids]

@@ -22,6 +22,7 @@ from labkit import run
 SHOWN_WORDS = ["file", "float64", "string", "min", "king", "france", "three"]
 SHOWN_ANALOGIES = [("array", "arrays", "file"), ("read", "write", "encode"), ("return", "returns", "raise")]
 SHOWN_ANALOGIES += [("start", "end", "first"), ("man", "woman", "king"), ("france", "paris", "germany")]
+SHOWN_PAIRS = 10  # arrows in the figure; their direction comes from the other pairs
 
 
 @dataclass(frozen=True)
@@ -105,11 +106,11 @@ def check_gradients(lab: ModuleType, seed: int) -> float:
 
 def one_run(lab: ModuleType, corpus: Corpus, settings: Any, args: argparse.Namespace) -> tuple[np.ndarray, list, dict]:
     """Train once.   -> vectors (V, D), the loss of every batch, and a row of measurements"""
-    start = time.perf_counter()
+    start = time.process_time()  # not the clock on the wall: other programs then do not count
     model, curve = lab.train(
         corpus.ids, corpus.sentence, corpus.vocabulary.counts, settings, args.seed, device=args.device
     )
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     vectors = model.inputs.weight.numpy(force=True)
     row = {"seconds": seconds, "examples": len(curve) * settings.batch, "mean_cosine": mean_cosine(vectors)}
     return vectors, curve, row | probes.scores(vectors, corpus.vocabulary.ids, args.data)
@@ -121,6 +122,7 @@ def variants(settings: Any) -> dict[str, Any]:
         "paper_t": replace(settings, formula="paper", t=1e-5),
         "all_words": replace(settings, t=0),
         "noise_1": replace(settings, power=1.0),
+        "noise_0": replace(settings, power=0.0),
         "cbow": replace(settings, cbow=True),
         "cbow_lr": replace(settings, cbow=True, lr=4 * settings.lr),
     }
@@ -132,6 +134,7 @@ LABELS = {
     "paper_t": "paper's t, 1e-5",
     "all_words": "no subsampling",
     "noise_1": "noise ∝ count",
+    "noise_0": "noise all alike",
     "cbow": "CBOW",
     "cbow_lr": "CBOW, 4 x lr",
 }
@@ -171,7 +174,7 @@ def show_runs(runs: dict[str, dict]) -> None:
         [LABELS[name], row.get("seconds"), row.get("mean_cosine"), *(row.get(key) for key in columns)]
         for name, row in runs.items()
     ]
-    print(run.table(["", "seconds", "mean cos", *columns.values()], rows))
+    print(run.table(["", "CPU s", "mean cos", *columns.values()], rows))
     answered = {"questions": "analogies", "wordsim_pairs": "WordSim pairs", "google_questions": "Google's questions"}
     print(
         "; ".join(f"{runs['skip_gram'][k]:,} {name}" for k, name in answered.items() if k in runs["skip_gram"]) + "\n"
@@ -182,30 +185,17 @@ def show_runs(runs: dict[str, dict]) -> None:
 
 
 def draw_words(args: argparse.Namespace, vectors: np.ndarray, vocabulary: Any, runs: dict[str, dict]) -> None:
-    """Pairs of two relations on two axes, and the scores of every run."""
+    """Singular and plural along the direction that other pairs give, and the score of every run."""
     fig, (left, right) = run.figure(ncols=2, width=11, height=4.6)
-    pairs = probes.pairs_of(vocabulary.ids)
-    shown = {name: pairs[name][:8] for name in ("plural", "third person") if len(pairs[name]) > 1}
-    used = [i for some in shown.values() for pair in some for i in pair]
-    if len(used) > 2:
-        unit = probes.unit_rows(vectors)
-        flat = unit[used] - unit[used].mean(0)
-        axes = np.linalg.svd(flat, full_matrices=False)[2][:2]  # the two directions with most variance
-        for colour, (name, some) in enumerate(shown.items()):
-            for k, (a, b) in enumerate(some):
-                (x0, y0), (x1, y1) = unit[[a, b]] @ axes.T
-                style = {"arrowstyle": "->", "color": f"C{colour}", "lw": 1.4}
-                left.annotate("", (x1, y1), (x0, y0), arrowprops=style)
-                left.plot([x0, x1], [y0, y1], ".", color=f"C{colour}", ms=4, label=name if k == 0 else None)
-                for i, x, y in ((a, x0, y0), (b, x1, y1)):
-                    left.annotate(vocabulary.words[i], (x, y), xytext=(3, 2), textcoords="offset points", fontsize=8)
-        left.legend(loc="best")
-    left.set(title="Pairs on their two main axes", xticks=[], yticks=[])
+    pairs = probes.pairs_of(vocabulary.ids)["plural"]
+    if len(pairs) >= 2 * SHOWN_PAIRS:
+        draw_arrows(left, probes.unit_rows(vectors), np.array(pairs), vocabulary.words)
+    left.set(title="From singular to plural", xlabel="along the direction of the other pairs", yticks=[])
     key, name = (
-        ("analogies", "analogies answered") if "analogies" in runs["skip_gram"] else ("google", "Google analogies")
+        ("analogies", "analogies answered") if "analogies" in runs["skip_gram"] else ("google", "Google's analogies")
     )
     bars = {LABELS[run_name]: row[key] for run_name, row in runs.items() if key in row}
-    right.barh(list(bars), list(bars.values()), color=["C1" if n == "skip-gram" else "C0" for n in bars])
+    right.barh(list(bars), list(bars.values()), color=["C1" if label == "skip-gram" else "C0" for label in bars])
     for place, value in enumerate(bars.values()):
         right.annotate(
             f"{value:.1%}", (value, place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=9
@@ -214,6 +204,26 @@ def draw_words(args: argparse.Namespace, vectors: np.ndarray, vocabulary: Any, r
     right.margins(x=0.18)
     right.set(title="One thing changed at a time", xlabel=name)
     run.save_figure(args, fig, "words.png")
+
+
+def draw_arrows(axes: Any, unit: np.ndarray, pairs: np.ndarray, words: list[str]) -> None:
+    """The first pairs as arrows. Their common direction is taken from the others, so that it could fail to show."""
+    a, b = pairs[SHOWN_PAIRS:].T
+    direction = (unit[b] - unit[a]).mean(0)
+    along = unit @ (direction / np.linalg.norm(direction))  # (V,)
+    for line, (one, many) in enumerate(pairs[:SHOWN_PAIRS]):
+        right = along[many] > along[one]
+        style = {"arrowstyle": "->", "color": "C0" if right else "C1", "lw": 1.6}
+        axes.annotate("", (along[many], line), (along[one], line), arrowprops=style)
+        for i, outward in ((one, -1 if right else 1), (many, 1 if right else -1)):
+            axes.annotate(
+                words[i], (along[i], line), xytext=(5 * outward, 0), textcoords="offset points",
+                ha="left" if outward > 0 else "right", va="center", fontsize=9,
+            )  # fmt: skip
+    axes.plot(along[pairs[:SHOWN_PAIRS]].T, np.tile(np.arange(SHOWN_PAIRS), (2, 1)), ".", color="C0", ms=4)
+    axes.margins(x=0.28, y=0.06)
+    axes.invert_yaxis()
+    axes.grid(visible=False, axis="y")
 
 
 def draw_training(lab: ModuleType, args: argparse.Namespace, corpus: Corpus, settings: Any, curve: list[float]) -> None:
@@ -232,7 +242,7 @@ def draw_training(lab: ModuleType, args: argparse.Namespace, corpus: Corpus, set
             place = (share[i], lab.keep_probability(counts, 1e-3, "c")[i])
             left.annotate(word, place, xytext=(5, 5), textcoords="offset points", fontsize=9)
     left.set(title="How likely a word stays", xlabel="share of the text", ylabel="keep probability", xscale="log")
-    left.legend(loc="lower left", fontsize=8.5)
+    left.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, fontsize=9)
     window = max(1, len(curve) // 100)
     smooth = np.convolve(curve, np.ones(window) / window, mode="valid")
     right.plot(np.linspace(0, settings.epochs, len(smooth)), smooth)

@@ -28,7 +28,7 @@ class SubwordInputs(nn.Module):
     def forward(self, words: Tensor) -> Tensor:
         """(B,) -> (B, D)"""
         return nn.functional.embedding_bag(
-            self.rows[words], self.weight, mode="mean", padding_idx=self.padding
+            self.rows[words], self.weight, mode="mean", sparse=True, padding_idx=self.padding
         )
 
 

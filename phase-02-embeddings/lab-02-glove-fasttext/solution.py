@@ -207,7 +207,7 @@ def glove_gradients(
 
 
 def train_glove(
-    row: np.ndarray, column: np.ndarray, x: np.ndarray, size: int, dim: int, epochs: int, seed: int = 0, lr: float = 0.05, x_max: float = 10.0
+    row: np.ndarray, column: np.ndarray, x: np.ndarray, size: int, dim: int, epochs: int, seed: int = 0, lr: float = 0.3, x_max: float = 10.0
 ) -> tuple[np.ndarray, list[float]]:
     """Every cell once per epoch, in batches drawn anew.   -> words + contexts (V, D), the mean loss of each epoch"""
     rng = np.random.default_rng(seed)

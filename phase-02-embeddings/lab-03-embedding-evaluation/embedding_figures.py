@@ -20,8 +20,7 @@ def plot_maps(args, maps: dict, views: dict) -> None:
             ax.scatter(*points.T, s=4, color="#d0d7de", linewidths=0)
             for (label, ids), colour in zip(groups.items(), COLOURS):
                 ax.scatter(*points[ids].T, s=16, color=colour, label=label)
-                for word in ids[:: max(1, len(ids) // 2)][:2]:
-                    ax.annotate(words[word], points[word], xytext=(4, 4), textcoords="offset points", fontsize=8)
+            label_some(ax, words, points, groups)
             if "countries" in groups:
                 both = np.stack([points[groups["countries"]], points[groups["capitals"]]])  # (2, 16, 2)
                 ax.plot(*both.transpose(2, 0, 1), color="#57606a", linewidth=0.5, zorder=0)
@@ -29,6 +28,17 @@ def plot_maps(args, maps: dict, views: dict) -> None:
         if groups:
             row[-1].legend(fontsize=8, markerscale=1.4, loc="center left", bbox_to_anchor=(1, 0.5))
     run.save_figure(args, fig, "map.png")
+
+
+def label_some(ax, words: list[str], points: np.ndarray, groups: dict) -> None:
+    """Up to two words of every group, none so near an earlier label that they would cover each other."""
+    room = np.ptp(points, axis=0) * [0.12, 0.035]
+    placed: list[np.ndarray] = []
+    for ids in groups.values():
+        for word in ids[:: max(1, len(ids) // 2)][:2]:
+            if all((np.abs(points[word] - other) > room).any() for other in placed):
+                ax.annotate(words[word], points[word], xytext=(4, 4), textcoords="offset points", fontsize=8)
+                placed.append(points[word])
 
 
 def plot_intervals(args, variants: dict, widths: dict) -> None:

@@ -16,7 +16,7 @@ import word_vectors
 from labkit import run
 
 SAMPLE = 100_000  # pairs of words whose mean cosine is the anisotropy
-REMOVED = [None, 0, 1, 2, 3, 5, 10, 20]  # None: as trained; k: without the mean and k principal components
+REMOVED = [0, 1, 2, 3, 5, 10, 20]  # how many principal components, besides the mean
 DOCS_GROUPS = {
     "types": "int float str bool list tuple dict bytes complex frozenset",
     "exceptions": "valueerror typeerror keyerror indexerror oserror runtimeerror attributeerror importerror",
@@ -45,12 +45,9 @@ def word_pairs(text: str) -> list[tuple[str, str]]:
     return list(zip(words[::2], words[1::2]))
 
 
-def without(lab, vectors: np.ndarray, k: int | None) -> np.ndarray:
-    return vectors if k is None else lab.all_but_the_top(vectors, k)
-
-
-def name_of(k: int | None) -> str:
-    return "as trained" if k is None else "mean removed" if k == 0 else f"and top {k}"
+def without(lab, vectors: np.ndarray, k: int) -> tuple[str, np.ndarray]:
+    """The vectors without their mean and k principal components, and what to call them."""
+    return f"and top {k}" if k else "mean removed", lab.all_but_the_top(vectors, k)
 
 
 # ---------------------------------------------------------------- planted vectors
@@ -60,7 +57,7 @@ def harness_on_known_vectors(lab, judge, world, sample, rng) -> tuple[dict, np.n
     """Every instrument on vectors whose quality is known, and what removing directions does to them."""
     trained = planted_world.learned(world, rng, shared=2.0)
     variants = {"latent": world.latent, "noise only": planted_world.learned(world, rng)}
-    variants |= {name_of(k): without(lab, trained, k) for k in REMOVED}
+    variants |= {"as trained": trained} | dict(without(lab, trained, k) for k in REMOVED)
     variants["random"] = rng.standard_normal(trained.shape)
     rows = {}
     for name, vectors in run.progress(variants.items(), "variants", total=len(variants)):
@@ -233,8 +230,11 @@ def faithfulness(lab, vectors: np.ndarray, views: dict, groups: dict[str, np.nda
 # ---------------------------------------------------------------- everything, on the terminal
 
 
-def interval(row: dict) -> str:
-    return "-" if row["low"] is None else f"{round(row['low'], 2) + 0:.2f} to {round(row['high'], 2) + 0:.2f}"
+def interval(row: dict, digits: int = 2) -> str:
+    if row["low"] is None:
+        return "-"
+    low, high = (round(row[end], digits) + 0 for end in ("low", "high"))  # + 0: no "-0.00"
+    return f"{low:.{digits}f} to {high:.{digits}f}"
 
 
 def print_similarity(rows: dict) -> None:

@@ -41,7 +41,7 @@ def report(lab, args) -> None:
     vocabulary = {word: i for i, word in enumerate(words)}
     pairs = {name: lab.look_up(rows, vocabulary) for name, (rows, _) in similarity.items()}
     sections = {name: lab.look_up(rows, vocabulary) for name, rows in questions.items()}
-    print(f"\n{len(words):,} vectors of {vectors.shape[1]} numbers from {args.vectors or args.data + ', PPMI-SVD'}")
+    print(f"{len(words):,} vectors of {vectors.shape[1]} numbers from {args.vectors or args.data + ', PPMI-SVD'}")
     rows = {
         name: lab.similarity_report(vectors, pairs[name], scores, rng, args.resamples)
         for name, (_, scores) in similarity.items()
@@ -75,7 +75,7 @@ def removal_on_published(lab, vectors, pairs, scores, rng) -> dict:
         rows[name_of(k)] = row
     print("\nDirections removed: change of WordSim-353's Spearman")
     table = [
-        [n, round(r["anisotropy"], 3) + 0, r.get("difference"), interval({"low": None} | r)] for n, r in rows.items()
+        [n, round(r["anisotropy"], 3) + 0, r.get("difference"), interval({"low": None} | r, 3)] for n, r in rows.items()
     ]
     print(run.table(["vectors", "anisotropy", "change", "95 % interval"], table))
     return rows

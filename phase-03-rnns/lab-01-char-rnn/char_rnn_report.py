@@ -130,7 +130,8 @@ def train(lab: SimpleNamespace, model: nn.Module, rows: Tensor, held_out: Tensor
     per_epoch = math.ceil((rows.size(1) - 1) / steps)
     optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
     last = epochs * per_epoch
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda i: min((i + 1) / WARMUP, 1) * (1 - i / last))
+    warm_up = max(1, min(WARMUP, last // 10))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda i: min((i + 1) / warm_up, 1) * (1 - i / last))
     history = History()
     for epoch in range(epochs):
         passing = lab.truncated_bptt(model, rows, steps, optimizer, MAX_NORM)
@@ -252,11 +253,12 @@ def plot_learning(args: Any, results: dict[str, Any], history: History) -> None:
     ax.plot(read, losses, color="C0", alpha=0.2, linewidth=0.7)
     ax.plot(read[window - 1 :], smooth, color="C0", label=f"training, mean of {window} chunks")
     ax.plot(range(1, len(history.held_out) + 1), history.held_out, "o-", color="C1", label="held out")
-    lowest, floor = min(smooth.min(), *history.held_out), results["floor"]
-    for n, style in zip(sorted({"2", "3", "4", best_order(floor)} & set(floor)), [":", "-.", "--", "-"]):
-        nats = math.log(floor[n]["kneser_ney"]["perplexity"])
-        ax.axhline(nats, color="0.35", linestyle=style, linewidth=1, label=f"{n}-gram Kneser-Ney, held out")
-    ax.set(xlabel="epochs", ylabel="nats per character", title="The RNN and the floor", ylim=(lowest - 0.1, 3.0))
+    floor = {n: math.log(found["kneser_ney"]["perplexity"]) for n, found in results["floor"].items()}
+    for n, style in zip(sorted({"2", "3", "4", min(floor, key=floor.get)} & set(floor)), [":", "-.", "--", "-"]):
+        ax.axhline(floor[n], color="0.35", linestyle=style, linewidth=1, label=f"{n}-gram Kneser-Ney, held out")
+    lowest = min(smooth.min(), *history.held_out, *floor.values())
+    ax.set(xlabel="epochs", ylabel="nats per character", title="The RNN and the floor")
+    ax.set_ylim(lowest - 0.1, max(floor["2"], lowest + 1) + 0.4)
     ax.legend()
     run.save_figure(args, fig, "learning.png")
 

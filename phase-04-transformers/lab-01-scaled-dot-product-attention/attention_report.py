@@ -27,11 +27,7 @@ def show(args: Any, lab: SimpleNamespace) -> None:
     if args.device == "cpu":
         torch.set_num_threads(1)  # the tensors below are small: a second thread costs more than it brings
     draw_masks(args, lab)
-    results = {
-        "agreement": agreement(args, lab),
-        "variance": variance(args, lab),
-        "find": find_the_token(args, lab),
-    }
+    results = {"agreement": agreement(args, lab), "variance": variance(args, lab), "find": find_the_token(args, lab)}
     run.save_results(args, results)
 
 
@@ -62,8 +58,8 @@ def agreement(args: Any, lab: SimpleNamespace) -> dict[str, dict[str, float]]:
 
 def compare(lab: SimpleNamespace, form: Any, device: str, dtype: torch.dtype, generator: Any) -> tuple[float, float]:
     """The worst difference from torch of the output and of the three gradients, for one random problem."""
-    sizes = {"q": (2, 3, 9, 8), "k": (2, 3, 13, 8), "v": (2, 3, 13, 5), "d_out": (2, 3, 9, 5)}
-    q, k, v, d_out = (torch.randn(size, generator=generator, dtype=dtype).to(device) for size in sizes.values())
+    sizes = ((2, 3, 9, 8), (2, 3, 13, 8), (2, 3, 13, 5), (2, 3, 9, 5))
+    q, k, v, d_out = (torch.randn(size, generator=generator, dtype=dtype).to(device) for size in sizes)
     lengths = torch.tensor([13, 5], device=device)
     # Padded on the left and causal: the first queries of the second sequence see no key at all.
     mask = lab.combine_masks(lab.causal_mask(9, 13, device=device), lab.padding_mask(lengths, 13, left=True))

@@ -309,7 +309,9 @@ def test_a_killed_template_is_infra_and_the_others_are_untouched(work):
     junit = ET.parse(work.out / "submissions/bert/junit.xml").getroot()
     assert junit[0].get("errors") == "2"
     page = (work.out / "submissions/bert/feedback.md").read_text()
-    assert "not your fault" in page and "there is no total yet" in page
+    assert "not your fault" in page and "there is no total yet" in page and "template" not in page
+    summary = (work.out / "summary.txt").read_text()
+    assert "bert: INFRA: 1.1 test_ids_follow_first_appearance: the worker template could not be used" in summary
     before = work.stamps()
     assert work.grade(resume=True) == 1
     after = work.stamps()
