@@ -28,7 +28,19 @@ JUNK = shutil.ignore_patterns("__pycache__", "*.pyc", "out", ".*", "*.backup-*",
 # What of labkit is for those who have the reference, and what of its grading a learner needs.
 INSTRUCTORS = {"proving.py", "generate.py", "cli_grade.py"}
 LEARNERS = {
-    *("__init__", "answers", "checks", "compare", "diagnose", "engine", "grade", "mistakes", "oracle", "plugin"),
+    *(
+        "__init__",
+        "answers",
+        "archives",
+        "checks",
+        "compare",
+        "diagnose",
+        "engine",
+        "grade",
+        "mistakes",
+        "oracle",
+        "plugin",
+    ),
     *("recorded", "render", "report", "session", "submission", "verdicts", "wire", "worker"),
 }
 GRADED = """\

@@ -6,31 +6,22 @@ what is the grader's own trouble (a disk that cannot be read) counts as ``broken
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import io
 import os
 import re
-import stat
-import tarfile
-import zipfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from labkit import skeleton
 from labkit.catalogue import Lab
-from labkit.grading.render import printable
+from labkit.grading.archives import JUNK, Refused, read_archive, read_folder, shown
 
 LAB_BYTES = 1_000_000
-ARCHIVE_BYTES = 20 * 2**20
-UNPACKED_BYTES = 200 * 2**20
 MEMBERS = 20_000
-DEPTH = 4  # one folder around everything, phase, lab, lab.py
 LOOSE = 50  # single .py files looked into for a version stamp
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 FOREIGN = (".rar", ".7z", ".gz", ".bz2", ".xz", ".zst", ".tbz2", ".txz", ".egg", ".whl")
-JUNK = {"__MACOSX", "Thumbs.db", "desktop.ini"}
 
 
 def lab_file(folder: Path, lab: Lab) -> Path | None:
@@ -78,7 +69,7 @@ def discover(folder: Path) -> tuple[list[Source], list[str]]:
 
 
 def safe_name(text: str) -> str:
-    """The text as the name of a folder: letters, digits, blanks and ``.,+@()_-``; marked with a hash where it had to change."""
+    """The text as the name of a folder: what is odd in it is replaced, and a hash then keeps it apart from others."""
     safe = re.sub(r"[^\w.,+@() -]+", "_", text).strip("._- ")[:80]
     return safe if safe == text else _hashed(text)
 
@@ -89,17 +80,7 @@ def _hashed(text: str) -> str:
     return f"{safe}-{digest}" if safe else f"submission-{digest}"
 
 
-def shown(name: str) -> str:
-    """A file name from a stranger, fit for any report."""
-    text = printable(name.encode("utf-8", "backslashreplace").decode())
-    return text if len(text) <= 120 else f"{text[:60]}...{text[-50:]}"
-
-
 # ---------------------------------------------------------------- one submission
-
-
-class Refused(Exception):
-    """A submission, or one file of it, that is not accepted; the message is for its author."""
 
 
 @dataclass(frozen=True)
@@ -139,9 +120,9 @@ def read(path: Path, labs: Iterable[Lab]) -> Submission:
         if path.is_symlink():
             raise Refused("it is a symbolic link")
         if path.is_dir():
-            _read_folder(path, intake)
+            read_folder(path, intake)
         else:
-            _read_archive(path, intake)
+            read_archive(path, intake)
     except Refused as refusal:
         intake = _Intake([])
         intake.submission.notes.append(str(refusal))
@@ -151,7 +132,7 @@ def read(path: Path, labs: Iterable[Lab]) -> Submission:
 
 
 class _Intake:
-    """Is offered every member of a submission in turn and keeps the wanted ones."""
+    """Is offered every member of a submission in turn and keeps the wanted ones (see `archives.Intake`)."""
 
     def __init__(self, labs: list[Lab]):
         self.places = {place: lab.id for lab in labs for place in _places(lab)}
@@ -245,112 +226,3 @@ class _Intake:
             self.submission.refused[key] = f"{label} is not UTF-8 text ({where})"
             return
         self.submission.labs[key] = LabText(label, text.replace("\r\n", "\n").replace("\r", "\n"))
-
-
-# ---------------------------------------------------------------- folder, zip, tar
-
-
-def _read_folder(top: Path, intake: _Intake) -> None:
-    def walk(folder: str, parts: tuple[str, ...]) -> None:
-        with os.scandir(folder) as entries:
-            for entry in sorted(entries, key=lambda entry: os.fsencode(entry.name)):
-                name = "/".join((*parts, entry.name))
-                if entry.is_symlink():
-                    intake.offer(name, "a symbolic link", lambda limit: b"")
-                elif entry.is_dir():
-                    intake.count()
-                    if len(parts) + 1 < DEPTH and not entry.name.startswith(".") and entry.name not in JUNK:
-                        walk(entry.path, (*parts, entry.name))
-                else:
-                    kind = "" if entry.is_file(follow_symlinks=False) else "a device or pipe"
-                    intake.offer(name, kind, lambda limit, path=entry.path: _read_file(path, limit))
-
-    walk(str(top), ())
-
-
-def _read_file(path: str, limit: int) -> bytes:
-    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    with open(os.open(path, flags), "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise Refused("no plain file")
-        return file.read(limit)
-
-
-def _read_archive(path: Path, intake: _Intake) -> None:
-    """From here on the archive is in memory: every error is one of the archive."""
-    if path.stat().st_size > ARCHIVE_BYTES:
-        raise Refused(f"it is larger than {ARCHIVE_BYTES >> 20} MB: hand in the lab.py files only")
-    data = _read_file(str(path), ARCHIVE_BYTES + 1)
-    try:
-        if data.startswith(b"PK"):
-            _read_zip(data, intake)
-        elif data.startswith(b"\x1f\x8b"):
-            _read_tar(gzip.GzipFile(fileobj=io.BytesIO(data)), intake)
-        elif data[257:262] == b"ustar":
-            _read_tar(io.BytesIO(data), intake)
-        else:
-            raise Refused("it is neither a zip nor a tar archive")
-    except Refused:
-        raise
-    except Exception as error:
-        raise Refused(f"the archive is damaged: {type(error).__name__}: {shown(str(error))}") from None
-
-
-def _read_zip(data: bytes, intake: _Intake) -> None:
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        for info in archive.infolist():
-            if info.is_dir():
-                intake.count()
-                continue
-            kind = "a symbolic link" if stat.S_ISLNK(info.external_attr >> 16) else ""
-            if info.flag_bits & 1:
-                kind = "an encrypted file"
-            elif info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                kind = "a file in a compression other than deflate"
-
-            def load(limit: int, info: zipfile.ZipInfo = info) -> bytes:
-                return _damaged(lambda: archive.open(info).read(limit))  # no more than this, whatever a header says
-
-            intake.offer(info.filename, kind, load)
-
-
-def _damaged(load: Callable[[], bytes]) -> bytes:
-    try:
-        return load()
-    except Refused:
-        raise
-    except Exception as error:
-        raise Refused(f"damaged in the archive ({type(error).__name__})") from None
-
-
-class _Capped(io.RawIOBase):
-    """A stream of which so many bytes may be read: a tar is read from end to end, whatever its headers say."""
-
-    def __init__(self, stream: io.BufferedIOBase, left: int):
-        self.stream, self.left = stream, left
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        data = self.stream.read(size if size >= 0 else self.left + 1)
-        self.left -= len(data)
-        if self.left < 0:
-            raise Refused(f"unpacked it is larger than {UNPACKED_BYTES >> 20} MB: hand in the lab.py files only")
-        return data
-
-
-def _read_tar(stream: io.BufferedIOBase, intake: _Intake) -> None:
-    with tarfile.open(fileobj=_Capped(stream, UNPACKED_BYTES), mode="r|") as archive:
-        for member in archive:
-            if member.isdir():
-                intake.count()
-                continue
-            kind = "a symbolic link" if member.issym() else "a hard link" if member.islnk() else ""
-            if not kind and (not member.isreg() or member.issparse()):
-                kind = "a device or pipe"
-
-            def load(limit: int, member: tarfile.TarInfo = member) -> bytes:
-                return _damaged(lambda: archive.extractfile(member).read(limit))
-
-            intake.offer(member.name, kind, load)

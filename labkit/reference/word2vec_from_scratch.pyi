@@ -69,6 +69,22 @@ def skip_gram_pairs(ids: np.ndarray, table: np.ndarray) -> tuple[np.ndarray, np.
     """Every (center, context) in a context table, row by row.   -> two (P,) int64 arrays"""
     ...
 
+def nearest(vectors: np.ndarray, query: np.ndarray, k: int=10, exclude: Sequence[int]=()) -> tuple[np.ndarray, np.ndarray]:
+    """The k words with the largest cosine to the query, best first; of equal cosines the lower id comes first.
+
+    vectors: (V, D)   query: (D,), of any length   exclude: ids that may not be answers
+    -> ids (k,) int64, cosines (k,); fewer when fewer words are left. A vector of zeros has cosine 0 with everything.
+    Raises ValueError when k < 1.
+    """
+    ...
+
+def analogy(vectors: np.ndarray, a: int, b: int, c: int, k: int=1) -> np.ndarray:
+    """a is to b as c is to ...? By 3CosAdd: nearest to b - a + c of unit vectors, the three words themselves excluded.
+
+    -> ids of the k best answers    Mikolov, Yih, Zweig 2013
+    """
+    ...
+
 def sgns_gradients(inputs: np.ndarray, outputs: np.ndarray, center: np.ndarray, context: np.ndarray, negatives: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """loss_b = -ln σ(u_context · v_center) - Σ_k ln σ(-u_negative_k · v_center), and the slopes of Σ_b loss_b.
 
@@ -121,22 +137,6 @@ def train(ids: np.ndarray, sentence: np.ndarray, counts: np.ndarray, settings: S
     """Plain stochastic gradient descent, the learning rate falling in a straight line, as in word2vec.c.
 
     -> the model, and the mean loss per pair of every batch.   Raises ValueError when no two words are in one window.
-    """
-    ...
-
-def nearest(vectors: np.ndarray, query: np.ndarray, k: int=10, exclude: Sequence[int]=()) -> tuple[np.ndarray, np.ndarray]:
-    """The k words with the largest cosine to the query, best first; of equal cosines the lower id comes first.
-
-    vectors: (V, D)   query: (D,), of any length   exclude: ids that may not be answers
-    -> ids (k,) int64, cosines (k,); fewer when fewer words are left. A vector of zeros has cosine 0 with everything.
-    Raises ValueError when k < 1.
-    """
-    ...
-
-def analogy(vectors: np.ndarray, a: int, b: int, c: int, k: int=1) -> np.ndarray:
-    """a is to b as c is to ...? By 3CosAdd: nearest to b - a + c of unit vectors, the three words themselves excluded.
-
-    -> ids of the k best answers    Mikolov, Yih, Zweig 2013
     """
     ...
 

@@ -1,4 +1,4 @@
-# labkit: lab 2.1, skeleton e64db534e13f. Fill the TODOs; then: labkit check 2.1
+# labkit: lab 2.1, skeleton bc4f54833458. Fill the TODOs; then: labkit check 2.1
 """Word2vec from scratch: skip-gram with negative sampling in NumPy, by hand, then in batched PyTorch; and CBOW.
 
 python solution.py
@@ -107,6 +107,30 @@ def skip_gram_pairs(ids: np.ndarray, table: np.ndarray) -> tuple[np.ndarray, np.
     return ids[row], table[row, column]
 
 
+# ---------------------------------------------------------------- what vectors are asked
+def nearest(
+    vectors: np.ndarray, query: np.ndarray, k: int = 10, exclude: Sequence[int] = ()
+) -> tuple[np.ndarray, np.ndarray]:
+    """The k words with the largest cosine to the query, best first; of equal cosines the lower id comes first.
+
+    vectors: (V, D)   query: (D,), of any length   exclude: ids that may not be answers
+    -> ids (k,) int64, cosines (k,); fewer when fewer words are left. A vector of zeros has cosine 0 with everything.
+    Raises ValueError when k < 1.
+    """
+    # TODO nearest (~6 lines): cosines, the excluded ones out, a stable order
+    raise NotImplementedError("TODO nearest")
+    # END TODO nearest
+
+
+def analogy(vectors: np.ndarray, a: int, b: int, c: int, k: int = 1) -> np.ndarray:
+    """a is to b as c is to ...? By 3CosAdd: nearest to b - a + c of unit vectors, the three words themselves excluded.
+
+    -> ids of the k best answers    Mikolov, Yih, Zweig 2013
+    """
+    unit = {i: vectors[i] / np.linalg.norm(vectors[i]) for i in (a, b, c)}
+    return nearest(vectors, unit[b] - unit[a] + unit[c], k, exclude=[a, b, c])[0]
+
+
 # ---------------------------------------------------------------- skip-gram with negative sampling, by hand
 def sgns_gradients(
     inputs: np.ndarray, outputs: np.ndarray, center: np.ndarray, context: np.ndarray, negatives: np.ndarray
@@ -212,30 +236,6 @@ def train(
     if not curve:
         raise ValueError(f"ids: expected words with a neighbour in their sentence, found none among {len(ids)}")
     return model, curve
-
-
-# ---------------------------------------------------------------- using the vectors
-def nearest(
-    vectors: np.ndarray, query: np.ndarray, k: int = 10, exclude: Sequence[int] = ()
-) -> tuple[np.ndarray, np.ndarray]:
-    """The k words with the largest cosine to the query, best first; of equal cosines the lower id comes first.
-
-    vectors: (V, D)   query: (D,), of any length   exclude: ids that may not be answers
-    -> ids (k,) int64, cosines (k,); fewer when fewer words are left. A vector of zeros has cosine 0 with everything.
-    Raises ValueError when k < 1.
-    """
-    # TODO nearest (~6 lines): cosines, the excluded ones out, a stable order
-    raise NotImplementedError("TODO nearest")
-    # END TODO nearest
-
-
-def analogy(vectors: np.ndarray, a: int, b: int, c: int, k: int = 1) -> np.ndarray:
-    """a is to b as c is to ...? By 3CosAdd: nearest to b - a + c of unit vectors, the three words themselves excluded.
-
-    -> ids of the k best answers    Mikolov, Yih, Zweig 2013
-    """
-    unit = {i: vectors[i] / np.linalg.norm(vectors[i]) for i in (a, b, c)}
-    return nearest(vectors, unit[b] - unit[a] + unit[c], k, exclude=[a, b, c])[0]
 
 
 # ---------------------------------------------------------------- the command line (given)

@@ -35,8 +35,9 @@ def character_ngrams(word: str, min_n: int = 3, max_n: int = 6) -> list[str]:
     if not 1 <= min_n <= max_n:
         raise ValueError(f"min_n and max_n: expected 1 <= min_n <= max_n, got {min_n} and {max_n}")
     marked = f"<{word}>"
-    spans = ((i, i + n) for i in range(len(marked)) for n in range(min_n, max_n + 1) if i + n <= len(marked))
-    return [marked[i:j] for i, j in spans if marked[i:j] not in ("<", ">") or 0 < i < len(marked) - 1]
+    size = len(marked)
+    spans = [(i, i + n) for i in range(size) for n in range(min_n, max_n + 1) if i + n <= size]
+    return [marked[i:j] for i, j in spans if j - i > 1 or 0 < i < size - 1]
     # <<< character-ngrams
 
 
@@ -111,7 +112,7 @@ def cooccurrence(
         weights.append(np.full(2 * len(a), 1 / d if weighting == "harmonic" else (window - d + 1) / window))
     cells, which = np.unique(np.concatenate(cells), return_inverse=True)
     x = np.bincount(which, np.concatenate(weights), len(cells))
-    return cells // size, cells % size, x
+    return cells // size, cells % size, x.astype(np.float64)  # of nothing, bincount makes integers
     # <<< cooccurrence
 
 

@@ -11,11 +11,19 @@ import itertools
 import embedding_figures
 import numpy as np
 import planted_world
-import word_vectors
+from report_tools import (
+    SAMPLE,
+    baseline,
+    interval,
+    paired_difference,
+    plain_keys,
+    print_similarity,
+    without,
+    word_pairs,
+)
 
 from labkit import run
 
-SAMPLE = 100_000  # pairs of words whose mean cosine is the anisotropy
 REMOVED = [0, 1, 2, 3, 5, 10, 20]  # how many principal components, besides the mean
 DOCS_GROUPS = {
     "types": "int float str bool list tuple dict bytes complex frozenset",
@@ -38,16 +46,6 @@ DOCS_SECTIONS = {
     "opposite": """open close read write encode decode pack unpack lock unlock acquire release push pop min max
         first last start end upper lower left right row column""",
 }
-
-
-def word_pairs(text: str) -> list[tuple[str, str]]:
-    words = text.split()
-    return list(zip(words[::2], words[1::2]))
-
-
-def without(lab, vectors: np.ndarray, k: int) -> tuple[str, np.ndarray]:
-    """The vectors without their mean and k principal components, and what to call them."""
-    return f"and top {k}" if k else "mean removed", lab.all_but_the_top(vectors, k)
 
 
 # ---------------------------------------------------------------- planted vectors
@@ -75,22 +73,11 @@ def coverage_trap(lab, judge, world, pairs, scores, rng) -> dict:
     rows = {
         "small vocabulary": judge(small, small_pairs),
         "full vocabulary": judge(full),
-        "full, same pairs": judge(full, small_pairs),
+        "full on the same": judge(full, small_pairs),
     }
     both = (small_pairs >= 0).all(axis=1)
     samples = [lab.pair_cosines(full, pairs)[both], lab.pair_cosines(small, pairs)[both], scores[both]]
     return {"rows": rows, "difference": paired_difference(lab, samples, rng)}
-
-
-def paired_difference(lab, samples, rng) -> dict:
-    """ρ of the first model minus ρ of the second on the same pairs, with an interval from resampling the pairs."""
-
-    def difference(one, other, scores):
-        return lab.spearman(one, scores) - lab.spearman(other, scores)
-
-    draws = rng.integers(len(samples[0]), size=(1000, len(samples[0])))
-    low, high = lab.bootstrap_interval(difference, samples, draws)
-    return {"pairs": len(samples[0]), "difference": difference(*samples), "low": low, "high": high}
 
 
 def interval_widths(lab, resamples: int, rng, correlation: float = 0.6) -> dict:
@@ -141,11 +128,6 @@ def same_leaning(lab, vectors, bias, k: int = 5) -> float:
 # ---------------------------------------------------------------- real words
 
 
-def baseline(args) -> tuple[list[str], np.ndarray]:
-    texts = (document.text for document in run.load_data(args).documents)
-    return word_vectors.ppmi_svd(word_vectors.read_words(texts, args.tokens), args.vocabulary, args.dim)
-
-
 def docs_analogies(lab, words: list[str], vectors: np.ndarray) -> dict:
     """Accuracy per section, and what is behind it: what if a, b, c may be answers, what if a and b are ignored?"""
     vocabulary = {word: i for i, word in enumerate(words)}
@@ -158,8 +140,9 @@ def docs_analogies(lab, words: list[str], vectors: np.ndarray) -> dict:
     unit = lab.l2_normalize(vectors)
     for name, row in report.items():
         a, b, c, d = sections[name][(sections[name] >= 0).all(axis=1)].T
-        anything = ((unit[b] - unit[a] + unit[c]) @ unit.T).argmax(axis=1)
-        nearest = unit[c] @ unit.T
+        like_a, like_b, like_c = (unit[ids] @ unit.T for ids in (a, b, c))  # (Q, V) each
+        anything = (like_b - like_a + like_c).argmax(axis=1)
+        nearest = like_c
         for ids in (a, b, c):
             nearest[np.arange(len(c)), ids] = -np.inf
         share = {
@@ -230,18 +213,6 @@ def faithfulness(lab, vectors: np.ndarray, views: dict, groups: dict[str, np.nda
 # ---------------------------------------------------------------- everything, on the terminal
 
 
-def interval(row: dict, digits: int = 2) -> str:
-    if row["low"] is None:
-        return "-"
-    low, high = (round(row[end], digits) + 0 for end in ("low", "high"))  # + 0: no "-0.00"
-    return f"{low:.{digits}f} to {high:.{digits}f}"
-
-
-def print_similarity(rows: dict) -> None:
-    table = [[name, row["pairs"], row["covered"], row["spearman"], interval(row)] for name, row in rows.items()]
-    print(run.table(["", "pairs", "covered", "Spearman", "95 % interval"], table))
-
-
 def study(lab, args) -> None:
     """The default: planted vectors, then vectors counted from `--data`."""
     rng = np.random.default_rng(args.seed)
@@ -295,4 +266,4 @@ def study(lab, args) -> None:
     embedding_figures.plot_bias(args, world, leaning, bias["removal"])
     results = {"words": len(world.words), "pairs": len(pairs), "variants": variants, "coverage": coverage}
     results |= {"intervals": widths, "bias": bias, "vocabulary": len(words), "docs_analogies": analogies, "maps": faith}
-    run.save_results(args, results)
+    run.save_results(args, plain_keys(results))

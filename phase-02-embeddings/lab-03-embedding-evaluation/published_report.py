@@ -9,12 +9,12 @@ from __future__ import annotations
 import embedding_figures
 import numpy as np
 import word_vectors
-from embedding_study import (
+from report_tools import (
     SAMPLE,
     baseline,
     interval,
-    name_of,
     paired_difference,
+    plain_keys,
     print_similarity,
     without,
     word_pairs,
@@ -58,7 +58,7 @@ def report(lab, args) -> None:
     results["vocabulary"] = by_vocabulary(lab, vectors, *asked, rng, args.resamples)
     results["bias"] = published_bias(lab, vectors, vocabulary)
     embedding_figures.plot_published(args, results)
-    run.save_results(args, results, name="published")
+    run.save_results(args, plain_keys(results), name="published")
 
 
 def removal_on_published(lab, vectors, pairs, scores, rng) -> dict:
@@ -68,11 +68,11 @@ def removal_on_published(lab, vectors, pairs, scores, rng) -> dict:
     sample = lab.random_pairs(len(vectors), SAMPLE, rng)
     rows = {"as trained": {"anisotropy": lab.anisotropy(vectors, sample)}}
     for k in (0, 2, 10):
-        changed = without(lab, vectors, k)
+        name, changed = without(lab, vectors, k)
         row = {"anisotropy": lab.anisotropy(changed, sample)}
         if known.sum() >= 10:
             row |= paired_difference(lab, [lab.pair_cosines(changed, pairs)[known], before, scores[known]], rng)
-        rows[name_of(k)] = row
+        rows[name] = row
     print("\nDirections removed: change of WordSim-353's Spearman")
     table = [
         [n, round(r["anisotropy"], 3) + 0, r.get("difference"), interval({"low": None} | r, 3)] for n, r in rows.items()

@@ -110,7 +110,8 @@ class CharRNN(nn.Module):
 
     def forward(self, ids: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """ids: (B, T) int64   state: (N, B, F), every layer's h before the first character; None means zeros
-        -> logits (B, T, V): at t the scores of the character after ids[:, t];   state (N, B, F) after the last one
+        -> logits (B, T, V): at t the scores of the character after ids[:, t];   state (N, B, F) after the last one.
+        The state handed in is left as it was.
         """
         x = self.embedding(ids)  # (B, T, D)
         if state is None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from labkit import catalogue, skeleton
-from labkit.grading import submission
+from labkit.grading import archives, submission
 
 TOY = Path(__file__).parents[1] / "labkit" / "toy"
 LAB = catalogue.find("1.1", TOY)
@@ -238,7 +238,7 @@ def test_what_the_grader_cannot_read_is_its_own_trouble(tmp_path, monkeypatch):
     def refuse(*_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(submission, "_read_file", refuse)
+    monkeypatch.setattr(archives, "_read_file", refuse)
     handed = submission.read(folder, [LAB])
     assert handed.broken["1.1"] == "1.1.py cannot be read: Permission denied" and not handed.refused
     (tmp_path / "anna.zip").write_bytes(zipped({PLACE: TEXT}))

@@ -213,6 +213,52 @@ def test_no_loop_over_the_tokens(grade, rng):
     assert steps < 1000, f"3,000 tokens took {steps:,} lines of Python: let NumPy loop over the tokens"
 
 
+# ---------------------------------------------------------------- nearest
+
+
+@todo("nearest", cuda=False)
+def test_cosines_not_dot_products(grade, rng):
+    """Long vectors have no advantage, and the length of the query does not matter."""
+    vectors = rng.normal(size=(40, 6)) * rng.uniform(0.1, 10, size=(40, 1))
+    grade("nearest", vectors, float(rng.uniform(2, 50)) * rng.normal(size=6), int(rng.integers(4, 12)))
+
+
+@todo("nearest", cuda=False)
+def test_excluded_words_make_room(grade, rng):
+    """Excluded words are no answers, and the next best take their places."""
+    vectors = rng.normal(size=(30, 5))
+    query = rng.normal(size=5)
+    order = np.argsort(-(vectors @ query) / np.linalg.norm(vectors, axis=1))
+    grade("nearest", vectors, query, 5, [int(i) for i in order[[0, 2, 7]]])
+    i = int(rng.integers(30))
+    grade("nearest", vectors, vectors[i], 6, [i])
+
+
+@todo("nearest", cuda=False)
+def test_equal_cosines_by_id(grade, rng):
+    """Of equally near words the lower id comes first, also where the list is cut."""
+    few = np.eye(4)[:, rng.permutation(4)]
+    vectors = few[rng.integers(0, 4, size=120)] * 2.0 ** rng.integers(-3, 4, size=(120, 1))
+    grade("nearest", vectors, few[0] + 2 * few[1], 45)
+
+
+@todo("nearest", edge=True, cuda=False)
+def test_zero_vectors_and_short_lists(grade, rng):
+    """A vector of zeros has cosine 0 with everything; where fewer than k words are left, they are all returned."""
+    vectors = rng.normal(size=(7, 4))
+    vectors[[2, 5]] = 0
+    grade("nearest", vectors, rng.normal(size=4), 20, [1])
+    grade("nearest", vectors, np.zeros(4), 3)
+
+
+@todo("nearest", edge=True, cuda=False)
+def test_k_below_one(grade, rng):
+    """k < 1 raises ValueError."""
+    vectors = rng.normal(size=(5, 3))
+    for k in (0, -2):
+        grade("nearest", vectors, vectors[0], k, raises=ValueError, match=r"\bk\b")
+
+
 # ---------------------------------------------------------------- sgns-gradients
 
 
@@ -276,52 +322,6 @@ def test_large_scores_in_float32(grade, rng):
     """Scores of several hundred give finite losses in float32 too."""
     inputs, outputs = (20 * table.astype(np.float32) for table in tables(rng, size=12))
     grade("skip_gram", *tensors(inputs, outputs, *batch(rng, 12)), rtol=1e-4, atol=1e-4)
-
-
-# ---------------------------------------------------------------- nearest
-
-
-@todo("nearest", cuda=False)
-def test_cosines_not_dot_products(grade, rng):
-    """Long vectors have no advantage, and the length of the query does not matter."""
-    vectors = rng.normal(size=(40, 6)) * rng.uniform(0.1, 10, size=(40, 1))
-    grade("nearest", vectors, float(rng.uniform(2, 50)) * rng.normal(size=6), int(rng.integers(4, 12)))
-
-
-@todo("nearest", cuda=False)
-def test_excluded_words_make_room(grade, rng):
-    """Excluded words are no answers, and the next best take their places."""
-    vectors = rng.normal(size=(30, 5))
-    query = rng.normal(size=5)
-    order = np.argsort(-(vectors @ query) / np.linalg.norm(vectors, axis=1))
-    grade("nearest", vectors, query, 5, [int(i) for i in order[[0, 2, 7]]])
-    i = int(rng.integers(30))
-    grade("nearest", vectors, vectors[i], 6, [i])
-
-
-@todo("nearest", cuda=False)
-def test_equal_cosines_by_id(grade, rng):
-    """Of equally near words the lower id comes first, also where the list is cut."""
-    few = np.eye(4)[:, rng.permutation(4)]
-    vectors = few[rng.integers(0, 4, size=120)] * 2.0 ** rng.integers(-3, 4, size=(120, 1))
-    grade("nearest", vectors, few[0] + 2 * few[1], 45)
-
-
-@todo("nearest", edge=True, cuda=False)
-def test_zero_vectors_and_short_lists(grade, rng):
-    """A vector of zeros has cosine 0 with everything; where fewer than k words are left, they are all returned."""
-    vectors = rng.normal(size=(7, 4))
-    vectors[[2, 5]] = 0
-    grade("nearest", vectors, rng.normal(size=4), 20, [1])
-    grade("nearest", vectors, np.zeros(4), 3)
-
-
-@todo("nearest", edge=True, cuda=False)
-def test_k_below_one(grade, rng):
-    """k < 1 raises ValueError."""
-    vectors = rng.normal(size=(5, 3))
-    for k in (0, -2):
-        grade("nearest", vectors, vectors[0], k, raises=ValueError, match=r"\bk\b")
 
 
 # ---------------------------------------------------------------- cbow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tracemalloc
 
 import numpy as np
 
@@ -15,7 +16,10 @@ def _whole(value):
 
 
 def _cells(found):
-    return tuple(_whole(part) for part in found) if isinstance(found, tuple) else found
+    """An empty x may have any dtype: NumPy's bincount of nothing gives integers."""
+    if not isinstance(found, tuple):
+        return found
+    return tuple(part.astype(float) if i == 2 and not np.size(part) else part for i, part in enumerate(map(_whole, found)))
 
 
 # ---------------------------------------------------------------- spelling
@@ -53,6 +57,18 @@ def table(lab, ids, sentence, window, weighting):
     dense = np.zeros((int(ids.max()) + 1,) * 2)
     np.add.at(dense, (row, column), x)
     return dense
+
+
+def cells_and_memory(lab, ids, sentence, window):
+    """The cells, and whether as many bytes as half of a V x V table has cells were held at once."""
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        found = lab.cooccurrence(ids, sentence, window)
+        peak = tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+    return {"cells": _cells(found), "held a V x V table": peak > int(ids.max()) ** 2 // 2}
 
 
 def steps_of_cooccurrence(lab, ids, sentence, window):
