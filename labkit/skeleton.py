@@ -70,7 +70,7 @@ def regions(text: str, kind: str) -> list[Region]:
     closing = {">>>": "<<<", "TODO": "END TODO"}[kind]
     found: list[Region] = []
     start: tuple[re.Match, int] | None = None
-    lines = text.splitlines()
+    lines = split_lines(text)
     for number, line in enumerate(lines, 1):
         if (match := _OPEN.match(line)) and match["kind"] == kind:
             if start is not None:
@@ -90,6 +90,11 @@ def regions(text: str, kind: str) -> list[Region]:
         twice = sorted({slug for slug in slugs if slugs.count(slug) > 1})
         raise RegionError(f"more than one region is called {', '.join(twice)}")
     return found
+
+
+def split_lines(text: str) -> list[str]:
+    """The lines as Python counts them: str.splitlines would also cut at form feeds and U+2028 inside a string."""
+    return text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n").split("\n")
 
 
 def todo_regions(text: str) -> list[Region]:
@@ -227,7 +232,7 @@ def compose(learner: str, bodies: dict[str, str]) -> Composed:
             f"the markers of TODO {', '.join(missing)} are gone: each answer stands between "
             "'# TODO name (...): ...' and '# END TODO name'"
         )
-    lines = learner.splitlines()
+    lines = split_lines(learner)
     text: list[str] = []
     numbers: list[int | None] = []
     position = 0
@@ -254,6 +259,6 @@ def substitute(solution: str, slug: str, body: str) -> str:
 
 
 def _replace(text: str, region: Region, body: str) -> str:
-    lines = text.splitlines()
+    lines = split_lines(text)
     inserted = textwrap.indent(body, region.indent).splitlines()
     return "\n".join(lines[: region.line] + inserted + lines[region.end - 1 :]) + "\n"

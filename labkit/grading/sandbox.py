@@ -209,7 +209,7 @@ def _samples(hidden: Sequence[Path]) -> dict:
     shown = [os.path.realpath(path) for path in _readable()]
     files, folders = [], {}
     for folder in hidden:
-        if folder.is_dir():
+        with contextlib.suppress(OSError):  # what this process cannot read itself is no secret of its own
             names = [n for n in os.listdir(folder) if not any(_inside(path, f"{folder}/{n}") for path in shown)]
             folders[str(folder)] = names
             inside = (path for name in names for path in [folder / name, *(folder / name).rglob("*")])

@@ -58,14 +58,17 @@ def in_ten(vectors: np.ndarray, pairs: Sequence[tuple[int, int]]) -> float:
     return float(((cosine > partner[:, None]).sum(1) < 10).mean())
 
 
-def analogy_accuracy(vectors: np.ndarray, questions: np.ndarray) -> float:
-    """The share of questions (Q, 4) that 3CosAdd answers rightly: `analogy` of solution.py, many at a time."""
+def analogy_accuracy(vectors: np.ndarray, questions: np.ndarray, exclude: bool = True) -> float:
+    """The share of questions (Q, 4) that 3CosAdd answers rightly: `analogy` of solution.py, many at a time.
+
+    exclude: whether the three words of a question are barred from being its answer, as is the custom
+    """
     unit = unit_rows(vectors)
     right = 0
     for part in np.array_split(questions, max(1, len(questions) // 500)):
         a, b, c, d = part.T
         cosine = (unit[b] - unit[a] + unit[c]) @ unit.T
-        for excluded in (a, b, c):
+        for excluded in (a, b, c) if exclude else ():
             cosine[np.arange(len(part)), excluded] = -np.inf
         right += int((cosine.argmax(1) == d).sum())
     return right / len(questions)
@@ -82,6 +85,7 @@ def docs_scores(vectors: np.ndarray, ids: dict[str, int]) -> dict[str, float]:
     return {
         "in_ten": in_ten(vectors, [pair for some in pairs.values() for pair in some]),
         "analogies": analogy_accuracy(vectors, everything),
+        "not_excluded": analogy_accuracy(vectors, everything, exclude=False),
         "questions": len(everything),
         "relations": {relation: analogy_accuracy(vectors, some) for relation, some in questions.items()},
     }

@@ -16,8 +16,11 @@ ROOT = Path(__file__).resolve().parents[2]
 FILES = subprocess.run(
     ["git", "ls-files", "-co", "--exclude-standard", "*.md"], cwd=ROOT, capture_output=True, text=True
 )
+ELSEWHERE = ("tests/", "labkit/grading/edition/")  # toys, and the template of another repository's README
 DOCUMENTS = sorted(
-    ROOT / name for name in FILES.stdout.split("\n") if name and "tests/" not in name and (ROOT / name).is_file()
+    ROOT / name
+    for name in FILES.stdout.split("\n")
+    if name and not name.startswith(ELSEWHERE) and (ROOT / name).is_file()
 )
 IDS = [str(path.relative_to(ROOT)) for path in DOCUMENTS]
 LABS = catalogue.labs()
