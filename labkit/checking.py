@@ -23,6 +23,7 @@ POLL = 0.15
 
 def selected(lab: Lab, only: str | None, slow: bool) -> list[Check]:
     """The checks to run; ValueError when ``only`` names no TODO of the lab."""
+    only = only.replace("_", "-") if only else None
     found = [check for check in checks(lab) if only is None or check.todo == only]
     if not found:
         todos = dict.fromkeys(check.todo for check in checks(lab) if check.todo)
@@ -78,8 +79,11 @@ def check_labs(out: Console, labs: list[Lab], options: dict, submission: Path | 
             render.lab_report(out, graded)
             canonical = graded.canonical(values=True)
             reports.append(canonical)
-            if submission is None and options["answers"] == "lab" and options["only"] is None:
-                progress.record(lab, canonical, report.file_hash(lab.lab_file))
+            if submission is None and options["answers"] == "lab" and render.unloadable(graded) is None:
+                partial = options["only"] is not None
+                progress.record(lab, canonical, report.file_hash(lab.lab_file), partial=partial)
+                if graded.passed and not partial:
+                    out.print(f"  [green]all done[/]: `python lab.py` runs it with your code; {render.typed('next')}")
             code = max(code, 0 if graded.passed else 1)
     return code, reports
 
@@ -142,9 +146,10 @@ def debug(out: Console, lab: Lab, only: str | None) -> int:
         out.rule(check.name)
         engine = Engine(open_with=lambda *_: InProcess(lab))
         result: Result = engine.run(lab, check, answers)
-        where = f" at {render.relative(result.place)}" if result.place else ""
-        out.print(f"{check.name}: {result.verdict}{where} {result.message}", markup=False)
+        render.lab_report(out, report.Report(lab, (result,), 0, "debug"))
         code = max(code, 0 if result.passed else 1)
+        if "breakpoint" in result.message:  # the debugger was left
+            break
     out.print("[dim]debug run: nothing was scored[/]")
     return code
 

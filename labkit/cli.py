@@ -151,7 +151,10 @@ def hint(
     lab = one(name)
     hints = read_hints(lab)
     still_open = [region.slug for region in progress.state(lab).open]
-    slug = todo or next(iter(still_open), None) or next(iter(hints), None)
+    if todo is None and not still_open:
+        out.print(f"Every TODO of {lab.id} passes.")
+        return
+    slug = (todo or still_open[0]).replace("_", "-")
     if slug not in hints:
         raise fail(f"lab {lab.id} has no TODO {slug!r}; there are: {', '.join(hints)}")
     out.print(f"[bold]{slug}[/], hint {level} of {len(hints[slug])}\n")
@@ -177,7 +180,9 @@ def update(names: Names = None) -> None:
     """After a pull: carries your answers by TODO into the new skeleton."""
     for lab in several(names):
         try:
+            had = {region.slug for region in progress.state(lab).todos}
             outcome, lost, copy = skeleton.update_lab(lab)
+            new = [region.slug for region in progress.state(lab).todos if region.slug not in had]
         except skeleton.RegionError as error:
             raise fail(f"{render.relative(str(lab.lab_file))}: {error}") from None
         if outcome == "updated":
@@ -185,6 +190,8 @@ def update(names: Names = None) -> None:
             out.print(f"{lab}: updated{kept}")
         for slug in lost:
             out.print(f"{lab}: TODO {slug} is no more; your answer to it is in the old file")
+        for slug in new if copy else ():
+            out.print(f"{lab}: TODO {slug} is new, or its markers were lost; then its answer is in the old file")
 
 
 @app.command()
@@ -242,7 +249,7 @@ def install(names: Names = None, phase: PhaseOption = None) -> None:
     install_for(several(names, phase))
 
 
-@app.command()
+@app.command(rich_help_panel="For instructors")
 def export(
     report: Annotated[Path, typer.Argument(help="a report written by check --report")],
     to: Annotated[str, typer.Option(help="junit or gradescope")] = "junit",
@@ -269,7 +276,10 @@ def export(
 # ---------------------------------------------------------------- for those who change labs
 
 
-@app.command()
+MAKING = "For those who change labs"
+
+
+@app.command(rich_help_panel=MAKING)
 def skeletons(
     names: Names = None, check: Annotated[bool, typer.Option("--check", help="only say what has drifted")] = False
 ) -> None:
@@ -279,7 +289,7 @@ def skeletons(
     raise typer.Exit(generate(out, several(names), check))
 
 
-@app.command()
+@app.command(rich_help_panel=MAKING)
 def verify(names: Names = None, phase: PhaseOption = None) -> None:
     """Proves that the graders grade: solutions, mistakes, alternatives, trivial answers."""
     from labkit.proving import verify_labs
@@ -288,7 +298,7 @@ def verify(names: Names = None, phase: PhaseOption = None) -> None:
     raise typer.Exit(1 if any(proof.problems for proof in proofs) else 0)
 
 
-@app.command()
+@app.command(rich_help_panel=MAKING)
 def test() -> None:
     """Everything, on the references: verify, ordinary tests, and one table of what was proved."""
     from labkit.proving import test_everything
@@ -296,7 +306,7 @@ def test() -> None:
     raise typer.Exit(test_everything(out))
 
 
-@app.command()
+@app.command(rich_help_panel=MAKING)
 def figures(names: Names = None) -> None:
     """Runs the solutions as their lab.toml says and writes figures/."""
     from labkit.generate import make_figures
@@ -305,7 +315,7 @@ def figures(names: Names = None) -> None:
         make_figures(out, lab)
 
 
-@app.command()
+@app.command(rich_help_panel=MAKING)
 def bench(names: Names = None, phase: PhaseOption = None) -> None:
     """Compares speed with the peers a user would otherwise pick; prints ratios."""
     for lab in several(names, phase):

@@ -18,7 +18,7 @@ def register(app: typer.Typer, out: Console) -> None:
         out.print(str(message), style="red", markup=False)
         return typer.Exit(2)
 
-    @app.command()
+    @app.command(rich_help_panel="For instructors")
     def grade(
         submissions: Annotated[Path, typer.Argument(help="a folder with a folder, .zip or .tar(.gz) per person")],
         jobs: Annotated[int, typer.Option("-j", "--jobs", min=1, help="submissions graded at the same time")] = 2,
@@ -41,7 +41,7 @@ def register(app: typer.Typer, out: Console) -> None:
             raise fail(error) from None
         raise typer.Exit(code)
 
-    @app.command()
+    @app.command(rich_help_panel="For instructors")
     def release(
         folder: Annotated[Path, typer.Argument(help="where the edition goes; must be empty or new")],
         labs: Annotated[str, typer.Option(help="which labs, as in 4.1-4.4,1.1")],
@@ -55,7 +55,7 @@ def register(app: typer.Typer, out: Console) -> None:
             raise fail(error) from None
         out.print(f"the student edition is in {folder}", markup=False)
 
-    @app.command("pack-gradescope")
+    @app.command("pack-gradescope", rich_help_panel="For instructors")
     def pack_gradescope(
         labs: Annotated[list[str], typer.Argument(metavar="LAB...", help="lab ids such as 4.1")],
         file: Annotated[Path, typer.Option("-o", "--out", help="the zip to write")] = Path("autograder.zip"),

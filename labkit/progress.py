@@ -23,13 +23,21 @@ def load() -> dict[str, dict]:
         return {}
 
 
-def record(lab: Lab, canonical: dict, lab_hash: str) -> None:
-    """Keeps the result of grading the working copy."""
-    passed = [score["todo"] for score in canonical["todos"] if score["verdict"] == "pass"]
-    entry = {"points": canonical["points"], "max_points": canonical["max_points"], "passed": passed, "hash": lab_hash}
-    progress = load() | {lab.id: entry}
+def record(lab: Lab, canonical: dict, lab_hash: str, *, partial: bool = False) -> None:
+    """Keeps the result of grading the working copy; a partial one (``--only``) is laid over what is known."""
+    progress = load()
+    todos = {score["todo"]: [score["points"], score["maximum"]] for score in canonical["todos"]}
+    if partial:  # no hash: the file as a whole was not graded
+        todos, lab_hash = progress.get(lab.id, {}).get("todos", {}) | todos, ""
+    entry = {
+        "points": sum(points for points, _ in todos.values()),
+        "max_points": sum(maximum for _, maximum in todos.values()),
+        "passed": [todo for todo, (points, maximum) in todos.items() if points == maximum],
+        "todos": todos,
+        "hash": lab_hash,
+    }
     _file().parent.mkdir(exist_ok=True)
-    write_atomically(_file(), json.dumps(progress, indent=1, sort_keys=True) + "\n")
+    write_atomically(_file(), json.dumps(progress | {lab.id: entry}, indent=1, sort_keys=True) + "\n")
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,7 @@ def _compare(got: Any, wanted: Any, rtol: float | None, atol: float | None, path
 
 
 def _type_difference(got: Any, wanted: Any, path: str) -> Difference:
-    return Difference("type", f"it is a {type_name(got)}, not a {type_name(wanted)}", path, got, wanted)
+    return Difference("type", f"its type is {type_name(got)}, not {type_name(wanted)}", path, got, wanted)
 
 
 def _text_hint(got: Any, wanted: Any) -> str:
@@ -188,7 +188,7 @@ def _compare_sequences(got: Any, wanted: Any, rtol: float | None, atol: float | 
 
 
 def _length(got: Any, wanted: Any) -> str:
-    return f"it has {len(got)} items, not {len(wanted)}"
+    return f"it has {len(got)} item{'s' * (len(got) != 1)}, not {len(wanted)}"
 
 
 def _flat_numbers(got: Any, wanted: Any) -> tuple[np.ndarray, np.ndarray] | None:

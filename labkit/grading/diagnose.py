@@ -31,9 +31,23 @@ def show(value: Any, width: int = WIDTH) -> str:
     if isinstance(value, np.generic):
         return _number(value)
     if isinstance(value, list | tuple) and len(value) > 12:
-        head = ", ".join(show(x, 60) for x in value[:8])
-        return _cut(f"[{head}, ...] ({len(value)} items)", width)
+        return _cut(_window(value, 0), width)
     return _cut(repr(value), width)
+
+
+def _window(items: list | tuple, at: int) -> str:
+    """A long list around one place."""
+    first = max(0, at - 2)
+    inside = ", ".join(show(x, 60) for x in items[first : first + 8])
+    before, after = "..., " if first else "", ", ..." if first + 8 < len(items) else ""
+    return f"[{before}{inside}{after}] ({len(items)} items)"
+
+
+def inputs(values: tuple, index: int | None) -> str:
+    """The inputs of a call in one line; of a batch only the item it went wrong for."""
+    if index is not None and len(values) == 1 and isinstance(values[0], list | tuple) and index < len(values[0]):
+        values = (values[0][index],)
+    return _cut(", ".join(show(value, 160) for value in values), WIDTH)
 
 
 def _cut(text: str, width: int) -> str:
@@ -54,12 +68,18 @@ def values(difference: Difference, rtol: float | None, atol: float | None) -> tu
         index = compare.worst(got, wanted, r, t)
         inside = ", ".join(map(str, index))
         rows.append((f"worst at {difference.path}[{inside}]", ""))
-        rows.append(("  got", _number(to_numpy(got)[index])))
-        rows.append(("  wanted", _number(to_numpy(wanted)[index])))
+        worst = [to_numpy(array)[index] for array in (got, wanted)]
+        shown = [_number(number) for number in worst]
+        rows += zip(("  got", "  wanted"), shown if shown[0] != shown[1] else map(str, worst))
     if isinstance(got, str) and isinstance(wanted, str) and len(wanted) > 80:
         at = next((i for i, (a, b) in enumerate(zip(got, wanted)) if a != b), min(len(got), len(wanted)))
         got, wanted = (f"...{text[max(0, at - 20) : at + 40]!r}..." for text in (got, wanted))
         return (*rows, (f"got{where}", got), (f"wanted{where}", wanted))
+    if isinstance(got, list | tuple) and isinstance(wanted, list | tuple) and max(len(got), len(wanted)) > 12:
+        at = next((i for i, (a, b) in enumerate(zip(got, wanted)) if compare.compare(a, b, rtol, atol)), None)
+        at = min(len(got), len(wanted)) if at is None else at
+        rows.append((f"first differ at {difference.path}[{at}]", ""))
+        return (*rows, ("  got", _cut(_window(got, at), WIDTH)), ("  wanted", _cut(_window(wanted, at), WIDTH)))
     return (*rows, (f"got{where}", show(got)), (f"wanted{where}", show(wanted)))
 
 

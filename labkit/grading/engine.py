@@ -12,13 +12,13 @@ from dataclasses import dataclass, field, replace
 
 from labkit import skeleton
 from labkit.catalogue import Lab, find
-from labkit.grading import diagnose
+from labkit.grading import diagnose, wire
 from labkit.grading.answers import Answers
 from labkit.grading.checks import Check
 from labkit.grading.grade import Grade
 from labkit.grading.oracle import generator, matching_mistakes, oracle
 from labkit.grading.session import InfraError, Limits, SpawnTemplate, Template, open_template
-from labkit.grading.verdicts import Failure, Result, Verdict, WeakDraw
+from labkit.grading.verdicts import UNLOADABLE, Failure, Result, Verdict, WeakDraw
 from labkit.grading.wire import Raised
 
 DRAWS = 20
@@ -151,15 +151,22 @@ def failed_result(case: Case, failure: Failure, grade: Grade) -> Result:
     known = []
     if failure.verdict in (Verdict.WRONG, Verdict.ERROR) and case.answers.degenerate is None:
         known = matching_mistakes(grade, failure)
-    words = tuple(mistake.hint for mistake in known) or tuple(failure.details.get("diagnosis", ()))
+    words = tuple(mistake.hint for mistake in known[:1]) or tuple(failure.details.get("diagnosis", ()))
     if note and not words and case.check.todo is not None and failure.verdict in (Verdict.WRONG, Verdict.ERROR):
         words = (note,)
+    message = failure.message
+    if failure.verdict is Verdict.TIMEOUT:
+        message = f"it took longer than the {case.check.timeout:g} s it may take"
+    values = failure.details.get("values", ())
+    if grade.calls and failure.verdict in (Verdict.WRONG, Verdict.ERROR):
+        shown = diagnose.inputs(wire.unpack(grade.calls[-1].inputs), failure.details.get("index"))
+        values = (("for", shown), *values) if shown else values
     return replace(
         case.result,
         verdict=failure.verdict,
-        message=failure.message,
+        message=message,
         public=failure.details.get("public"),
-        values=failure.details.get("values", ()),
+        values=values,
         place=place,
         diagnosis=words,
         mistakes=tuple(mistake.name for mistake in known),
@@ -186,7 +193,7 @@ class Conversation:
         got = self._ask(request | {"drivers": text, "drivers_file": str(lab.drivers_file)})()["value"]
         if isinstance(got, Raised):
             failure = Grade._exception(got)
-            failure.message = f"the file could not be loaded: {failure.message}"
+            failure.message = f"{UNLOADABLE}: {failure.message}"
             raise failure
 
     def call(self, target: str, inputs: tuple) -> Callable[[], dict]:
@@ -212,8 +219,8 @@ def source_for(lab: Lab, check: Check, answers: Answers) -> tuple[skeleton.Compo
         wanted = set(slugs) if check.todo is None else {check.todo}
         if gone := sorted(wanted - set(regions)):
             raise skeleton.RegionError(
-                f"TODO {', '.join(gone)} is not in the file any more: its markers are lost, or the lab is newer "
-                f"(labkit update {lab.id} carries your answers over)"
+                f"TODO {', '.join(gone)} is not in the file any more: put its two marker lines back, or if the lab is "
+                f"newer than the file: labkit update {lab.id}"
             )
         if check.todo is None:
             if missing := [slug for slug in slugs if regions[slug].untouched]:

@@ -52,6 +52,12 @@ class Draw(Protocol):
         """What the check says of a mistake; None when nothing is known."""
 
 
+def _first_index(path: str) -> int | None:
+    """The number a path such as ``[3]['ids']`` begins with."""
+    found = re.match(r"\[(\d+)\]", path)
+    return int(found[1]) if found else None
+
+
 class Grade:
     """What a check is given as ``grade``. ``run`` executes one call on the code under test."""
 
@@ -101,6 +107,7 @@ class Grade:
             values=diagnose.values(difference, rtol, atol) if difference.reason != "raised" else (),
             diagnosis=tuple(words),
             wanted=wanted,
+            index=_first_index(difference.path) if type(wanted) is list else None,
         )
 
     def call(self, target: str, *inputs: Any, mutates: bool = False) -> Any:
@@ -154,6 +161,9 @@ class Grade:
             return Failure(Verdict.UNFINISHED, text, todo=got.message.removeprefix("TODO "))
         if "MemoryError" in got.bases or "not enough memory" in got.message or "out of memory" in got.message:
             return Failure(Verdict.MEMORY, f"it needs more memory than a check may take: {got.message}", raised=got)
+        if got.type == "BdbQuit":
+            text = "a breakpoint() is left in the code: take it out, or use check --debug"
+            return Failure(Verdict.ERROR, text, raised=got)
         return Failure(Verdict.ERROR, diagnose.show(got), raised=got)
 
     def _note_trivial(self, wanted: Any, inputs: tuple, rtol: float | None, atol: float | None) -> None:

@@ -10,11 +10,11 @@ import os
 import select
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from labkit.grading.filters import landlock_version
+from labkit.grading.filters import call, landlock_version
 
 WATCH = 0.1  # seconds between two looks
 SHARED_MEMORY = "/dev/shm"  # the locks of multiprocessing live there
@@ -26,8 +26,8 @@ def keep(pid: int, config: dict, uid: int | None, folder: str | None) -> NoRetur
 
     uid: the user that nobody but this check is, if there is one.  folder: what the check may write to on disk.
     """
-    status, looked = None, time.monotonic()
-    while status is None:
+    status, looked, template = None, time.monotonic(), os.getppid()
+    while status is None and os.getppid() == template:
         said = signal.sigtimedwait({signal.SIGCHLD, signal.SIGTERM}, WATCH)
         if said is not None and said.si_signo == signal.SIGTERM:
             break
@@ -70,12 +70,10 @@ def _ended(pid: int) -> int | None:
 def greedy(config: dict, folder: str | None, uid: int | None) -> str | None:
     """What the kernel's limits, which are per process and per file, do not see."""
     family = descendants(os.getpid())
-    if len(family) > 1 and sum(map(_memory, family)) > config["memory"]:
+    if len(family) > 1 and _memory(family, uid) > config["memory"]:
         return f"its processes together took more than {config['memory'] >> 20} MiB"
-    if folder is not None:
-        written = [folder, *_files_of(uid, [SHARED_MEMORY])]
-        if sum(_size(path, config["disk"]) for path in written) > config["disk"]:
-            return f"it wrote more than {config['disk'] >> 20} MiB"
+    if sum(_size(path, config["disk"]) for path in written(folder, uid)) > config["disk"]:
+        return f"it wrote more than {config['disk'] >> 20} MiB"
     return None
 
 
@@ -89,12 +87,33 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def _memory(pid: int) -> int:
-    """Bytes a process holds, shared pages divided among their users."""
-    with contextlib.suppress(OSError, StopIteration, ValueError):
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-        return int(next(line for line in lines if line.startswith("Pss:")).split()[1]) << 10
-    return 0
+def _memory(family: Sequence[int], uid: int | None) -> int:
+    """Bytes these processes hold, shared pages divided among their users.
+
+    A container's root may not look into other users' processes, so this is done as their user. One that hides even from
+    that is taken for the whole of what it shares.
+    """
+    total = 0
+    if uid is not None:
+        os.setegid(uid)
+        os.seteuid(uid)
+    for pid in family:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError, StopIteration):
+            try:
+                lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+                total += int(next(line for line in lines if line.startswith("Pss:")).split()[1]) << 10
+            except PermissionError:
+                total += int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    if uid is not None:
+        os.seteuid(0)
+        os.setegid(0)
+        end_with_parent()  # a change of user forgets it
+    return total
+
+
+def end_with_parent() -> None:
+    """SIGTERM to this process when its parent, the template, dies: nobody would ask for an end any more."""
+    call("prctl", 1, signal.SIGTERM, 0, 0, 0)  # PR_SET_PDEATHSIG
 
 
 def _size(folder: str, enough: int) -> int:
@@ -143,21 +162,21 @@ def _kill_user(uid: int) -> None:
 
 
 def clear(folder: str | None, uid: int | None) -> None:
-    """Removes the check's folder and what it left elsewhere: Landlock leaves it only the shared memory for that."""
-    if folder is not None:
-        for path in (folder, *_files_of(uid, [SHARED_MEMORY] if landlock_version() else OPEN_FOLDERS)):
-            _remove(path)
+    """Removes all that the check has written."""
+    for path in written(folder, uid):
+        _remove(path)
 
 
-def _files_of(uid: int | None, places: Iterable[str]) -> list[str]:
-    """What the check's own user has in these folders."""
-    found = []
-    for place in places if uid is not None else ():
+def written(folder: str | None, uid: int | None) -> list[str]:
+    """The check's folder and what its user has elsewhere: Landlock leaves it only the shared memory for that."""
+    found = [] if folder is None else [folder]
+    places = () if folder is None or uid is None else [SHARED_MEMORY] if landlock_version() else OPEN_FOLDERS
+    for place in places:
         with contextlib.suppress(OSError):
             for entry in os.scandir(place):
                 with contextlib.suppress(FileNotFoundError):
                     found += [entry.path] if entry.stat(follow_symlinks=False).st_uid == uid else []
-    return found
+    return list(dict.fromkeys(found))
 
 
 def _remove(path: str) -> None:

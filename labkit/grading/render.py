@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 
 from labkit.grading.report import WHOLE, Report, Score
-from labkit.grading.verdicts import Result, Verdict
+from labkit.grading.verdicts import UNLOADABLE, Result, Verdict
 
 MARKS = {
     Verdict.PASS: ("green", "✓"),
@@ -29,21 +30,34 @@ def lab_report(out: Console, report: Report, *, values: bool = True) -> None:
     """One lab: a line per TODO, and for the failing ones what went wrong and what it looks like."""
     out.print(f"[bold]{escape(str(report.lab))}[/]  {report.points} of {report.maximum} points")
     waiting = [score for score in report.scores if score.verdict is Verdict.NOT_STARTED]
+    broken = unloadable(report)
     for score in report.scores:
-        if score.verdict is not Verdict.NOT_STARTED:
-            _score(out, score)
-            failing = [r for r in report.results if (r.todo or WHOLE) == score.todo and not r.passed]
+        if score.verdict is not Verdict.NOT_STARTED and broken is None:
+            own = [r for r in report.results if (r.todo or WHOLE) == score.todo]
+            failing = [r for r in own if not r.passed]
+            _score(out, score, f"  ({len(own) - len(failing)} of {len(own)} checks pass)" if failing else "")
             if failing:
                 _failure(out, report, failing[0], values)
+    if broken is not None:
+        _failure(out, report, replace(broken, description="Nothing could be graded."), values)
     if waiting:
         names = ", ".join(score.todo for score in waiting if score.todo != WHOLE) or WHOLE
         out.print(f"  [dim]· not started: {names}[/]")
 
 
-def _score(out: Console, score: Score) -> None:
+def unloadable(report: Report) -> Result | None:
+    """The one result to show when every check failed to load the file: the fault is outside the TODOs."""
+    begun = [r for r in report.results if r.verdict is not Verdict.NOT_STARTED]
+    todos = {r.todo for r in begun}
+    if len(todos) > 1 and all(r.message.startswith(UNLOADABLE) for r in begun):
+        return begun[0]
+    return None
+
+
+def _score(out: Console, score: Score, note: str = "") -> None:
     colour, mark = MARKS.get(score.verdict, ("red", "✗"))
     points = f"{score.points}/{score.maximum}"
-    verdict = "" if score.verdict is Verdict.PASS else f"  {score.verdict}"
+    verdict = "" if score.verdict is Verdict.PASS else f"  {score.verdict}{note}"
     out.print(f"  [{colour}]{mark} {score.todo:<28}[/] {points:>5}[{colour}]{verdict}[/]")
 
 
@@ -57,7 +71,7 @@ def _failure(out: Console, report: Report, result: Result, values: bool) -> None
     if result.description:
         line(result.description)
     if result.message:
-        line(f"But {result.message}" if result.verdict is Verdict.WRONG else result.message)
+        line(f"But {result.message}" if result.description else result.message)
     if values:
         width = max((len(label) for label, _ in result.values), default=0)
         for label, text in result.values:

@@ -137,7 +137,7 @@ class Proof:
 
 # The attempts of `probe`, in words; those of OPTIONAL need not fail in the container tier.
 ATTEMPTS = {
-    "ordinary_work": "keep ordinary code from running",
+    "ordinary_work": "not run at all",
     "read_secrets": "read tests, solutions, submissions or the home folder",
     "read_accounts": "read the accounts or the memory of the machine",
     "read_elsewhere": "read other files of the machine",
@@ -176,9 +176,11 @@ def prove(tier: str, *, secrets: Sequence[Path] = ()) -> list[Proof]:
         about["pids"].append(template.process.pid)
         try:
             template.open().close()
+            if not (first := _attempt(template, tier, "ordinary_work", about)).blocked:
+                return [first]  # nothing else would say anything
             return [_attempt(template, tier, name, about) for name in ATTEMPTS]
         except InfraError as error:
-            return [Proof("enter the sandbox", False, True, str(error))]
+            return [Proof(ATTEMPTS["ordinary_work"], False, True, str(error).splitlines()[-1])]
         finally:
             template.close()
 

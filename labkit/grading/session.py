@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from dataclasses import dataclass, field
@@ -79,9 +80,11 @@ class Template:
         strangers = self.limits.sandbox is not None
         preload = (*preload, "labkit.grading.isolate") if strangers else preload
         command = [sys.executable, "-m", "labkit.grading.worker", "fork", str(theirs.fileno()), *preload]
+        self.folder = tempfile.TemporaryDirectory(prefix="labkit-", ignore_cleanup_errors=True)  # nothing stays
         self.process = subprocess.Popen(
             command,
             pass_fds=[theirs.fileno()],
+            cwd=self.folder.name,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -137,6 +140,7 @@ class Template:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         self.process.stderr.close()
+        self.folder.cleanup()
 
 
 @dataclass

@@ -19,6 +19,9 @@ class Verdict(StrEnum):
     INFRA = "infra"
 
 
+UNLOADABLE = "the file could not be loaded"
+
+
 class Failure(Exception):
     """Ends a check with a verdict. Raised in the trusted process only."""
 

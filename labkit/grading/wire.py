@@ -208,7 +208,7 @@ class _Decoder:
 
     def _int(self, tree: dict, depth: int) -> int | Opaque:
         digits = tree["hex"]
-        return int(digits, 16) if len(digits) <= MAX_DIGITS else Opaque("int", "thousands of digits")
+        return int(digits, 16) if len(digits) <= MAX_DIGITS else Opaque("number of thousands of digits", "not compared")
 
     def _float(self, tree: dict, depth: int) -> float:
         return float(tree["v"])

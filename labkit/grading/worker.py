@@ -67,7 +67,8 @@ def raised(error: BaseException) -> wire.Raised:
         message = "(its message could not be read)"
     frames = tuple((f.filename, f.lineno or 0, f.name) for f in traceback.extract_tb(error.__traceback__))
     if isinstance(error, SyntaxError):
-        message = f"{error.msg}: {(error.text or '').strip()}"
+        text = linecache.getline(error.filename or "", error.lineno or 0)  # Python itself would read the file on disk
+        message = f"{error.msg}: {text.strip()}"
         frames = ((error.filename or "", error.lineno or 0, "<module>"),)
     return wire.Raised(kind.__name__, bases, message[:4000], frames[-50:])
 

@@ -88,8 +88,8 @@ def glove_weight(x: np.ndarray, x_max: float=100.0, alpha: float=0.75) -> np.nda
 def adagrad(parameter: np.ndarray, gradient: np.ndarray, accumulator: np.ndarray, lr: float) -> None:
     """One step of AdaGrad. Changes `parameter` and `accumulator` in place, three arrays of one shape; gives None.
 
-    The accumulator first collects gradient²; then each number moves by -lr · gradient / √accumulator, a step size of its
-    own. Where the accumulator is still 0 nothing moves.      Duchi, Hazan, Singer 2011
+    The accumulator first collects gradient²; then each number moves by -lr · gradient / √accumulator, a step of its
+    own size. Where the accumulator is still 0 nothing moves.      Duchi, Hazan, Singer 2011
     """
     ...
 

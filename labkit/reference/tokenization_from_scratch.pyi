@@ -66,7 +66,8 @@ class WordTokenizer:
         """The text of the ids: their tokens in `self.vocab`, put together so that as much as possible is restored.
 
         Pieces that hold their spaces (`self.pieces_hold_spaces`) need nothing between them; of the others we know that
-        there was some whitespace, and put one space.   Raises ValueError for an id outside 0 .. len(self.vocab) - 1
+        there was some whitespace, and put one space. Special tokens are shown like all others, and no ids give "".
+        `ids` may be a generator: it is read once.   Raises ValueError for an id outside 0 .. len(self.vocab) - 1
         """
         ...
 
@@ -78,7 +79,7 @@ class WhitespaceTokenizer(WordTokenizer):
 def gpt2_pattern() -> regex.Pattern:
     """The compiled expression that cuts text as GPT-2 does. Where several alternatives match, the first one wins:
 
-    1. the end of a contraction: ' and then s, d, m, t, ll, ve or re; lower case only
+    1. the end of a contraction: a straight ' and then s, d, m, t, ll, ve or re; lower case only
     2. a run of letters of any script (\\p{L}), together with one space in front of it if there is one
     3. a run of numbers of any script (\\p{N}), likewise
     4. a run of anything that is neither whitespace nor letter nor number, likewise
@@ -105,7 +106,10 @@ class ByteLevelTokenizer:
         ...
 
     def encode(self, text: str) -> list[int]:
-        """The UTF-8 bytes of the text, prepared with `self.form`, as ints in 0..255: 1 to 4 per character."""
+        """The UTF-8 bytes of the text, prepared with `self.form`, as ints in 0..255: 1 to 4 per character.
+
+        Raises as `prepare` does: TypeError when text is not a str, ValueError for a lone surrogate.
+        """
         ...
 
     def decode(self, ids: Iterable[int]) -> str:

@@ -1,8 +1,9 @@
 """Three tokenizers - words, GPT-2's pieces, bytes - and what each one costs on real text.
 
-python solution.py --preset smoke                         a first look, in seconds
-python solution.py                                        the report: table, coverage figure, results.json
-python solution.py --show "two  naïve cafés" --form NFC   your own sentence, in colour
+Run it as it is for the report: table, coverage figure, results.json. Run it with
+
+--preset smoke                          for a first look, in seconds
+--show "two  naïve cafés" --form NFC    for your own sentence, in colour
 """
 
 from __future__ import annotations
@@ -123,7 +124,8 @@ class WordTokenizer:
         """The text of the ids: their tokens in `self.vocab`, put together so that as much as possible is restored.
 
         Pieces that hold their spaces (`self.pieces_hold_spaces`) need nothing between them; of the others we know that
-        there was some whitespace, and put one space.   Raises ValueError for an id outside 0 .. len(self.vocab) - 1
+        there was some whitespace, and put one space. Special tokens are shown like all others, and no ids give "".
+        `ids` may be a generator: it is read once.   Raises ValueError for an id outside 0 .. len(self.vocab) - 1
         """
         # >>> decode-words (~6 lines): check every id, look it up, join
         tokens = []
@@ -148,7 +150,7 @@ class WhitespaceTokenizer(WordTokenizer):
 def gpt2_pattern() -> regex.Pattern:
     r"""The compiled expression that cuts text as GPT-2 does. Where several alternatives match, the first one wins:
 
-    1. the end of a contraction: ' and then s, d, m, t, ll, ve or re; lower case only
+    1. the end of a contraction: a straight ' and then s, d, m, t, ll, ve or re; lower case only
     2. a run of letters of any script (\p{L}), together with one space in front of it if there is one
     3. a run of numbers of any script (\p{N}), likewise
     4. a run of anything that is neither whitespace nor letter nor number, likewise
@@ -192,7 +194,10 @@ class ByteLevelTokenizer:
         self.form = form
 
     def encode(self, text: str) -> list[int]:
-        """The UTF-8 bytes of the text, prepared with `self.form`, as ints in 0..255: 1 to 4 per character."""
+        """The UTF-8 bytes of the text, prepared with `self.form`, as ints in 0..255: 1 to 4 per character.
+
+        Raises as `prepare` does: TypeError when text is not a str, ValueError for a lone surrogate.
+        """
         # >>> encode-bytes (~2 lines): prepare, then one id per byte
         text = prepare(text, self.form)
         return list(text.encode("utf-8"))

@@ -163,7 +163,7 @@ def show_analogies(lab: ModuleType, vectors: np.ndarray, vocabulary: Any) -> Non
     for a, b, c in known:
         answers = lab.analogy(vectors, *(vocabulary.ids[word] for word in (a, b, c)), k=3)
         print(f"{a} : {b} = {c} : " + ", ".join(vocabulary.words[i] for i in answers))
-    print() if known else None
+    print()
 
 
 def show_runs(runs: dict[str, dict]) -> None:
@@ -176,9 +176,11 @@ def show_runs(runs: dict[str, dict]) -> None:
     ]
     print(run.table(["", "CPU s", "mean cos", *columns.values()], rows))
     answered = {"questions": "analogies", "wordsim_pairs": "WordSim pairs", "google_questions": "Google's questions"}
-    print(
-        "; ".join(f"{runs['skip_gram'][k]:,} {name}" for k, name in answered.items() if k in runs["skip_gram"]) + "\n"
-    )
+    main = runs["skip_gram"]
+    print("; ".join(f"{main[key]:,} {name}" for key, name in answered.items() if key in main))
+    if "not_excluded" in main:
+        print(f"skip-gram, words of the question allowed as answers: {main['not_excluded']:.1%} right")
+    print()
 
 
 # ---------------------------------------------------------------- figures

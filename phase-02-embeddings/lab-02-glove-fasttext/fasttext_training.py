@@ -26,10 +26,12 @@ class SubwordInputs(nn.Module):
         self.weight = nn.Parameter(start)
 
     def forward(self, words: Tensor) -> Tensor:
-        """(B,) -> (B, D)"""
-        return nn.functional.embedding_bag(
-            self.rows[words], self.weight, mode="mean", sparse=True, padding_idx=self.padding
-        )
+        """(B,) -> (B, D). Backwards every row gets the whole gradient, not its share of the mean, as in fastText."""
+        rows = self.rows[words]  # (B, S)
+        vectors = nn.functional.embedding_bag(rows, self.weight, mode="mean", sparse=True, padding_idx=self.padding)
+        if vectors.requires_grad:
+            vectors.register_hook(lambda gradient: gradient * (rows != self.padding).sum(1, keepdim=True))
+        return vectors
 
 
 def train(
@@ -41,7 +43,7 @@ def train(
     buckets: int,
     seed: int,
 ):
-    """Skip-gram with negative sampling over n-grams.   -> a SubwordModel, untrained and trained, mean losses per batch"""
+    """Skip-gram with negative sampling over n-grams.   -> models untrained and trained, mean losses of batches"""
     rows = [lab.subword_rows(word, vocabulary.ids, buckets) for word in vocabulary.words]
     model = word2vec.Word2Vec(len(rows), settings.dim, seed)
     model.inputs = SubwordInputs(rows, len(rows) + buckets, settings.dim, seed)
@@ -56,5 +58,5 @@ def train(
                 table.add_(table.grad, alpha=-settings.lr * max(1e-4, 1 - progress))
                 table.grad = None
         curve.append(losses.mean().item())
-    models = [lab.SubwordModel(vocabulary.ids, weight.numpy()) for weight in (untrained, model.inputs.weight.detach()[:-1])]
-    return *models, curve
+    tables = (untrained, model.inputs.weight.detach()[:-1])
+    return *(lab.SubwordModel(vocabulary.ids, table.numpy()) for table in tables), curve

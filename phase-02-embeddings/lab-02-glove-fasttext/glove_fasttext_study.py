@@ -20,7 +20,32 @@ from labkit.reference import word2vec_from_scratch as word2vec
 from labkit.reference.word2vec_from_scratch import word2vec_io, word2vec_probes
 
 BRIDGE_WORDS, BRIDGE_TOKENS, BRIDGE_DIMS = 300, 60_000, (4, 16, 64)
-SUFFIXES = "ations ation ments ment ables able ings ing ions ion ers ors ies ied er or ed es ly al ic e s y".split()
+SUFFIXES = [
+    "ations",
+    "ation",
+    "ments",
+    "ment",
+    "ables",
+    "able",
+    "ings",
+    "ing",
+    "ions",
+    "ion",
+    "ers",
+    "ors",
+    "ies",
+    "ied",
+    "er",
+    "or",
+    "ed",
+    "es",
+    "ly",
+    "al",
+    "ic",
+    "e",
+    "s",
+    "y",
+]
 MADE_UP = ["arrayify", "unserializable", "filenames2", "multiindexing", "recomputation", "transformer", "covid"]
 LABELS = {
     "sgns": "SGNS",
@@ -97,7 +122,7 @@ def train_all(lab: ModuleType, corpus: Corpus, counts: tuple, args: argparse.Nam
     untrained, trained, _ = fasttext_training.train(
         lab, corpus.ids, corpus.sentence, vocabulary, settings, args.buckets, args.seed
     )
-    seconds["fasttext"], seconds["spelling"] = time.perf_counter() - start, 0.0
+    seconds["fasttext"], seconds["spelling"] = time.perf_counter() - start, None
     vectors |= {"fasttext": trained.vectors(), "spelling": untrained.vectors()}
     return vectors, seconds, (untrained, trained), curve
 
@@ -115,7 +140,13 @@ def scores(vectors: np.ndarray, ids: dict[str, int], corpus: str) -> dict[str, f
 
 
 def show_methods(methods: dict[str, dict]) -> None:
-    columns = {"form": "form", "meaning": "opposites", "analogies": "analogies", "wordsim": "WordSim", "google": "Google"}
+    columns = {
+        "form": "form",
+        "meaning": "opposites",
+        "analogies": "analogies",
+        "wordsim": "WordSim",
+        "google": "Google",
+    }
     columns = {key: name for key, name in columns.items() if key in methods["sgns"]}
     rows = [[LABELS[name], row["seconds"], *(row[key] for key in columns)] for name, row in methods.items()]
     print(run.table(["", "seconds", *columns.values()], rows) + "\n")
@@ -166,7 +197,8 @@ def bridge(lab: ModuleType, corpus: Corpus, args: argparse.Namespace) -> tuple[d
         }
     results["mean_pmi"] = float(pmi[often].mean())
     rows = [[int(d), r["correlation"], r["mean_error"], r["unseen"]] for d, r in results["dims"].items()]
-    print(f"u · v of SGNS against PMI - ln {lab.NEGATIVES}, {often.sum():,} pairs of {size} words, mean {results['mean_pmi']:.2f}")
+    print(f"u · v of SGNS against PMI - ln {lab.NEGATIVES}: {often.sum():,} pairs of {size} words, ", end="")
+    print(f"on average {results['mean_pmi']:.2f}")
     print(run.table(["D", "correlation", "mean error", "u · v unseen"], rows) + "\n")
     return results, (pmi[often], found)
 

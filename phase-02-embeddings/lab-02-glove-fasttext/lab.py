@@ -1,4 +1,4 @@
-# labkit: lab 2.2, skeleton 4f97e2051404. Fill the TODOs; then: labkit check 2.2
+# labkit: lab 2.2, skeleton 505f795caa3f. Fill the TODOs; then: labkit check 2.2
 """Word vectors by counting, by factorising and by spelling: PPMI with SVD, GloVe, FastText, next to lab 2.1's word2vec.
 
 python solution.py
@@ -140,8 +140,8 @@ def glove_weight(x: np.ndarray, x_max: float = 100.0, alpha: float = 0.75) -> np
 def adagrad(parameter: np.ndarray, gradient: np.ndarray, accumulator: np.ndarray, lr: float) -> None:
     """One step of AdaGrad. Changes `parameter` and `accumulator` in place, three arrays of one shape; gives None.
 
-    The accumulator first collects gradient²; then each number moves by -lr · gradient / √accumulator, a step size of its
-    own. Where the accumulator is still 0 nothing moves.      Duchi, Hazan, Singer 2011
+    The accumulator first collects gradient²; then each number moves by -lr · gradient / √accumulator, a step of its
+    own size. Where the accumulator is still 0 nothing moves.      Duchi, Hazan, Singer 2011
     """
     # TODO adagrad (~2 lines): collect, then step
     raise NotImplementedError("TODO adagrad")
@@ -170,7 +170,15 @@ def glove_gradients(
 
 
 def train_glove(
-    row: np.ndarray, column: np.ndarray, x: np.ndarray, size: int, dim: int, epochs: int, seed: int = 0, lr: float = 0.3, x_max: float = 10.0
+    row: np.ndarray,
+    column: np.ndarray,
+    x: np.ndarray,
+    size: int,
+    dim: int,
+    epochs: int,
+    seed: int = 0,
+    lr: float = 0.3,
+    x_max: float = 10.0,
 ) -> tuple[np.ndarray, list[float]]:
     """Every cell once per epoch, in batches drawn anew.   -> words + contexts (V, D), the mean loss of each epoch"""
     rng = np.random.default_rng(seed)

@@ -21,6 +21,7 @@ from labkit import run
 D_MODEL, LEARNING_RATE, MAX_NORM, WARMUP = 64, 2e-3, 1.0, 50
 HELD_OUT_ROWS = 16  # the held-out text is read in so many streams at once
 SMALL_K = 0.01
+CONTEXTS = [1, 2, 3, 4, 5, 6, 8, 11, 16, 23, 32, 45]  # how many characters the RNN may read
 
 
 def show(args: Any, lab: SimpleNamespace, corpus: Any) -> None:
@@ -32,8 +33,9 @@ def show(args: Any, lab: SimpleNamespace, corpus: Any) -> None:
     results: dict[str, Any] = {
         "corpus": {"train": len(train_ids), "held_out": len(scored), "vocab": corpus.vocab_size},
         "agreement": agreement(lab),
-        "floor": floor(args, lab, train_ids.numpy(), held_out_ids.numpy()[: len(scored)], scored, corpus.vocab_size),
     }
+    texts = train_ids.numpy(), held_out_ids.numpy()[: len(scored)]
+    results["floor"], floor_nats = floor(args, lab, *texts, scored, corpus.vocab_size)
     model = lab.CharRNN(corpus.vocab_size, D_MODEL, args.hidden, args.layers).to(args.device)
     parameters = sum(p.numel() for p in model.parameters())
     print(f"RNN with {args.layers} x {args.hidden} hidden units, {parameters:,} parameters")
@@ -43,7 +45,7 @@ def show(args: Any, lab: SimpleNamespace, corpus: Any) -> None:
     results["rnn"] = {"parameters": parameters, "untrained_nats": untrained} | verdict(
         lab, results["floor"], history, scored
     )
-    results["context"] = context(lab, model, held_out)
+    results["context"] = context(lab, model, held_out, floor_nats)
     results["gradients"] = gradients(args, lab, corpus.vocab_size, model, held_out)
     samples(args, lab, corpus, model)
     plot_learning(args, results, history)
@@ -88,9 +90,11 @@ def agreement(lab: SimpleNamespace, steps: int = 3, width: int = 5, hidden: int 
 # ---------------------------------------------------------------- the floor
 
 
-def floor(args: Any, lab: SimpleNamespace, train: np.ndarray, held_out: np.ndarray, text: str, vocab_size: int) -> dict:
-    """Perplexity of every held-out character under n-gram models of growing order."""
-    found, rows = {}, []
+def floor(
+    args: Any, lab: SimpleNamespace, train: np.ndarray, held_out: np.ndarray, text: str, vocab_size: int
+) -> tuple[dict[str, dict], dict[str, np.ndarray]]:
+    """Scores of the held-out text under n-gram models of growing order, and Kneser-Ney's nats for each character."""
+    found, kneser_ney, rows = {}, {}, []
     for n in run.progress(range(1, args.order + 1), "n-grams"):
         grams = lab.ngrams(np.concatenate([train[len(train) - n + 1 :], held_out]), n)
         probabilities = {
@@ -98,14 +102,14 @@ def floor(args: Any, lab: SimpleNamespace, train: np.ndarray, held_out: np.ndarr
             "add_small": lab.add_k(train, grams, vocab_size, SMALL_K),
             "kneser_ney": lab.kneser_ney(train, grams, vocab_size),
         }
-        nats = {name: -np.log(p).sum().item() for name, p in probabilities.items()}
-        scores = {name: lab.compression(total, len(grams), text) for name, total in nats.items()}
+        nats = {name: -np.log(p) for name, p in probabilities.items()}
+        scores = {name: lab.compression(each.sum().item(), len(grams), text) for name, each in nats.items()}
         found[str(n)] = {name: score._asdict() for name, score in scores.items()}
-        kneser_ney = scores["kneser_ney"]
-        rows.append([n, *(score.perplexity for score in scores.values()), kneser_ney.bits_per_character])
+        kneser_ney[str(n)] = nats["kneser_ney"]
+        rows.append([n, *(score.perplexity for score in scores.values()), scores["kneser_ney"].bits_per_character])
     print("held-out perplexity per character\n")
     print(run.table(["order", "add-1", f"add-{SMALL_K}", "Kneser-Ney", "its bits/char"], rows) + "\n")
-    return found
+    return found, kneser_ney
 
 
 def best_order(floor: dict) -> str:
@@ -170,12 +174,22 @@ def verdict(lab: SimpleNamespace, floor: dict, history: History, text: str) -> d
 # ---------------------------------------------------------------- memory, forwards and backwards
 
 
-def context(lab: SimpleNamespace, model: nn.Module, held_out: Tensor, width: int = 48, windows: int = 12_000) -> list:
-    """Held-out nats of the RNN when it starts from the zero state and has read 1, 2, ... `width` characters."""
-    stride = max(1, held_out.numel() // windows)
-    starts = as_text(held_out).unfold(0, width + 1, stride)  # (W, width + 1)
-    nats = torch.cat([lab.token_nats(model, batch) for batch in starts.split(256)])
-    return nats.mean(0).tolist()
+def context(lab: SimpleNamespace, model: nn.Module, held_out: Tensor, floor_nats: dict[str, np.ndarray]) -> dict:
+    """Mean nats of the same held-out characters, the model having read only the last so many before them.
+
+    The RNN starts from an empty state; Kneser-Ney of order n reads n - 1 characters.
+    """
+    text, longest = as_text(held_out), max(CONTEXTS)
+    places = torch.arange(longest, len(text), max(1, len(text) // 9_000), device=text.device)
+    rnn = []
+    for read in run.progress(CONTEXTS, "context"):
+        windows = text[places[:, None] + torch.arange(-read, 1, device=text.device)]  # (W, read + 1)
+        nats = torch.cat([lab.token_nats(model, batch)[:, -1] for batch in windows.split(512)])
+        rnn.append(nats.mean().item())
+    carried = lab.token_nats(model, held_out).flatten()[places - 1].mean().item()
+    before = (places - 1).cpu().numpy()  # text[0] is the last training character, which nobody predicts
+    kneser_ney = [nats[before].mean().item() for nats in floor_nats.values()]
+    return {"characters_read": CONTEXTS, "rnn": rnn, "rnn_carried": carried, "kneser_ney": kneser_ney}
 
 
 def as_text(rows: Tensor) -> Tensor:
@@ -266,15 +280,17 @@ def plot_learning(args: Any, results: dict[str, Any], history: History) -> None:
 def plot_memory(args: Any, results: dict[str, Any]) -> None:
     """Left: loss against how many characters were read. Right: gradient against distance in time."""
     fig, (left, right) = run.figure(1, 2, width=10, height=4.2)
-    orders = [int(n) for n in results["floor"] if int(n) > 1]
-    nats = [math.log(results["floor"][str(n)]["kneser_ney"]["perplexity"]) for n in orders]
-    left.plot([n - 1 for n in orders], nats, "s--", color="C3", label="Kneser-Ney of order n reads n - 1")
-    left.plot(range(1, len(results["context"]) + 1), results["context"], color="C0", label="RNN from an empty state")
+    found = results["context"]
+    kneser_ney = found["kneser_ney"][1:]  # order 1 reads nothing
+    left.plot(range(1, len(kneser_ney) + 1), kneser_ney, "s--", color="C3", label="Kneser-Ney of order n reads n - 1")
+    left.plot(found["characters_read"], found["rnn"], "o-", color="C0", label="RNN from an empty state")
+    left.axhline(found["rnn_carried"], color="C0", linestyle=":", label="RNN that has read everything")
     left.set(xscale="log", xlabel="characters read", ylabel="held-out nats per character", title="Looking forward")
     left.set_xticks([1, 2, 4, 8, 16, 32], ["1", "2", "4", "8", "16", "32"])
     left.minorticks_off()
     for name, found in results["gradients"].items():
-        right.semilogy(range(1, len(found["norms"]) + 1), found["norms"], label=name)
+        style = "--" if name == "after training" else "-"
+        right.semilogy(range(1, len(found["norms"]) + 1), found["norms"], style, label=name)
     right.set(xlabel="steps k between state and loss", ylabel="gradient, as a share of k = 1", title="Looking back")
     for ax in (left, right):
         ax.legend()

@@ -7,6 +7,7 @@ import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -104,7 +105,8 @@ def test_the_proof_notices_a_missing_protection(tier, off, monkeypatch):
     elsewhere["container"] += [] if os.geteuid() == 0 else ["user", "clearing"]
     if off in elsewhere[tier]:
         pytest.skip("this tier has no need of it, or nothing to offer")
-    monkeypatch.setattr(sandbox, "ATTEMPTS", {NOTICED[off]: "do it"})
+    both = {name: ATTEMPTS[name] for name in ("ordinary_work", NOTICED[off])}
+    monkeypatch.setattr(sandbox, "ATTEMPTS", both)
     whole = session._environment
     if off == "environment":
         monkeypatch.setattr(session, "_environment", lambda strangers=False: whole())
@@ -125,6 +127,21 @@ def test_without_landlock_the_container_tier_says_what_it_can_not_do(usable, mon
     assert not proofs[ATTEMPTS["read_secrets"]].blocked, "this repository can be read by all, so it must refuse"
     for name in ("write_elsewhere", "leave_files", "attack_grader", "use_network", "gain_rights", "outlive"):
         assert proofs[ATTEMPTS[name]].blocked, name
+
+
+def test_without_landlock_locked_folders_do(usable, monkeypatch):
+    """As on Gradescope: root takes the rights of others away from what they must not read, and the tier holds."""
+    if os.geteuid() != 0:
+        pytest.skip("needs to become another user")
+    with tempfile.TemporaryDirectory(prefix="labkit-locked-") as folder:
+        Path(folder, "solution.py").write_text("x = 1\n")
+        monkeypatch.setattr(sandbox, "secrets", lambda: [Path(folder)])
+        names = ("numpy", "tests.grading.off.landlock")
+        monkeypatch.setattr(sandbox, "Template", lambda _, limits: Template(names, limits))
+        with usable("container"):
+            assert sandbox.refusal("container", sandbox.prove("container")) is None
+            os.chmod(folder, 0o755)
+            assert "solution.py" in sandbox.refusal("container", sandbox.prove("container"))
 
 
 def test_best_takes_the_stronger_tier_that_holds(monkeypatch):

@@ -151,3 +151,39 @@ def test_skeletons_never_overwrite_work(labkit):
     fill(labkit.lab, "entropy", "return 'mine'")
     assert "edited, left alone" in labkit("skeletons").stdout
     assert "return 'mine'" in labkit.lab.lab_file.read_text()
+
+
+def test_one_todo_at_a_time_counts(labkit):
+    fill(labkit.lab, "entropy", RIGHT)
+    assert labkit("check", "1.1", "--only", "entropy").returncode == 0
+    assert "1 of 3 TODOs done" in labkit("progress").stdout
+    assert "first_appearance" not in labkit("check", "1.1", "--only", "scale_rows").stdout  # _ stands for -
+    assert "1 of 3 TODOs done" in labkit("progress").stdout
+
+
+def test_a_file_that_cannot_be_loaded_is_said_once_and_forgets_nothing(labkit):
+    fill(labkit.lab, "entropy", RIGHT)
+    labkit("check", "1.1")
+    fill(labkit.lab, "vocab", "self.ids = {}")
+    text = labkit.lab.lab_file.read_text()
+    labkit.lab.lab_file.write_text(text + "\nx = (\n")
+    done = labkit("check", "1.1")
+    assert done.stdout.count("SyntaxError") == 1 and "x = (" in done.stdout and "Nothing could be graded" in done.stdout
+    assert f"lab.py:{len(text.splitlines()) + 2}" in done.stdout
+    assert "1 of 3 TODOs done" in labkit("progress").stdout
+
+
+def test_the_input_and_the_first_difference_are_shown(labkit):
+    fill(labkit.lab, "vocab", "self.ids = {w: i for i, w in enumerate(sorted(set(words)))}")
+    shown = labkit("check", "1.1", "--only", "vocab").stdout
+    assert "for " in shown and "'w" in shown
+    from labkit.grading import compare, diagnose
+
+    got, wanted = list(range(40)), [*range(30), 99, *range(31, 40)]
+    rows = dict(diagnose.values(compare.compare(got, wanted), None, None))
+    assert "first differ at [30]" in rows or "got at [30]" in rows
+
+
+def test_a_forgotten_breakpoint_is_named(labkit):
+    fill(labkit.lab, "entropy", f"breakpoint()\n    {RIGHT}")
+    assert "a breakpoint() is left" in labkit("check", "1.1").stdout

@@ -115,10 +115,8 @@ def test_resamples_without_a_value_are_left_out(grade, rng):
 
 @todo("pair-cosines", points=2)
 def test_cosines_of_known_pairs(grade, rng):
-    """One cosine per pair, in float64, whatever the lengths of the two vectors."""
-    vectors, pairs = cloud(rng, 9, 4), rng.integers(9, size=(12, 2))
-    grade("pair_cosines", vectors, pairs)
-    grade("pair_cosines", vectors.astype(np.float32), pairs, atol=1e-5)
+    """One cosine per pair, whatever the lengths of the two vectors."""
+    grade("pair_cosines", cloud(rng, 9, 4), rng.integers(9, size=(12, 2)))
 
 
 @todo("pair-cosines", edge=True)
@@ -155,6 +153,12 @@ def test_nothing_covered(grade, rng):
     vectors = cloud(rng, 5, 3)
     grade("quietly", "pair_cosines", vectors, np.array([[-1, 2], [3, -1], [-1, -1]]))
     grade("quietly", "pair_cosines", vectors, np.zeros((0, 2), dtype=np.int64))
+
+
+@todo("pair-cosines")
+def test_cosines_of_float32_vectors_are_float64(grade, rng):
+    """Vector files hold float32; the cosines come out as float64 all the same."""
+    grade("pair_cosines", cloud(rng, 7, 4).astype(np.float32), rng.integers(7, size=(8, 2)), atol=1e-5)
 
 
 @todo("analogy-answers", points=2)
@@ -198,10 +202,26 @@ def test_memory_is_bounded_by_the_block(grade, rng):
     assert peak < table / 4, f"with block=8 it held {peak / 1e6:.1f} MB; all scores at once are {table / 1e6:.1f} MB"
 
 
+def assert_peaks_are_positive(found, k):
+    """Nothing is said about rows that are no directions at all: comparing values says more."""
+    components = found[0] if isinstance(found, tuple) and len(found) == 3 else None
+    if not isinstance(components, np.ndarray) or components.ndim != 2 or len(components) != k:
+        return
+    if not np.allclose(components @ components.T, np.eye(k), atol=1e-6):
+        return
+    peaks = np.take_along_axis(components, np.abs(components).argmax(axis=1)[:, None], axis=1)[:, 0]
+    wrong = np.flatnonzero(peaks < 0)
+    assert not wrong.size, (
+        f"the sign of component {wrong[0]} is not the one promised: its largest entry is {peaks[wrong[0]]:.3f}"
+    )
+
+
 @todo("pca", points=2)
 def test_components_coordinates_and_shares(grade, rng):
     """Directions of largest variance as rows, the centred data along them, and their shares of all variance."""
-    grade("pca", cloud(rng, 30, 5, offset=2.0), 3, atol=1e-7)
+    x = cloud(rng, 30, 5, offset=2.0)
+    assert_peaks_are_positive(grade.call("pca", x, 3), 3)
+    grade("pca", x, 3, atol=1e-7)
     grade("pca", cloud(rng, 6, 6), 4, atol=1e-7)
     grade("pca", rng.standard_normal((5, 12)), 4, atol=1e-7)
 
@@ -219,6 +239,8 @@ def test_a_common_offset_changes_nothing(grade, rng):
 def test_the_sign_is_fixed(grade, rng):
     """A mirrored cloud has the same components, each with its largest entry positive, and mirrored coordinates."""
     x = cloud(rng, 15, 5)
+    for mirrored in (x, -x):
+        assert_peaks_are_positive(grade.call("pca", mirrored, 4), 4)
     one, other = grade("pca", x, 4, atol=1e-7), grade("pca", -x, 4, atol=1e-7)
     assert np.allclose(one[0], other[0], atol=1e-6), "x and -x have the same directions, yet the components differ"
     assert np.allclose(one[1], -other[1], atol=1e-6), "the coordinates of -x should be those of x with the other sign"
@@ -269,9 +291,10 @@ def test_one_pair_is_enough(grade, rng):
 @todo("bias-direction")
 def test_it_points_to_the_first_words(grade, rng):
     """Pairs written the other way round give the opposite direction, decided by all pairs together."""
-    vectors = rng.standard_normal((10, 4))
-    vectors[5:] = vectors[:5] + 1.0 + 0.2 * rng.standard_normal((5, 4))
-    vectors[5] = vectors[0] - 0.5  # the first pair is the exception
+    step, *own = np.linalg.qr(rng.standard_normal((6, 6)))[0]  # at right angles, so that normalising turns no step
+    own = np.array(own)
+    vectors = np.concatenate([own - 0.6 * step, own + 0.6 * step]) + 0.05 * rng.standard_normal((10, 6))
+    vectors[[0, 5]] = vectors[[5, 0]]  # the first pair is the exception
     pairs = np.stack([np.arange(5), np.arange(5, 10)], axis=1)
     one = grade("bias_direction", vectors, pairs, atol=1e-6)
     other = grade("bias_direction", vectors, pairs[:, ::-1], atol=1e-6)

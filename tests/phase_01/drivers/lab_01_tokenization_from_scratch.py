@@ -4,6 +4,10 @@
 """
 
 
+def vocab_head(lab, pieces, special_tokens):
+    return lab.build_vocab(pieces, 1, special_tokens)[: len(special_tokens)]
+
+
 def vocab_of_generator(lab, pieces, min_freq, special_tokens):
     return lab.build_vocab((piece for piece in pieces), min_freq, special_tokens)
 
@@ -14,6 +18,10 @@ def encode_words(lab, kind, settings, text):
 
 def decode_words(lab, kind, settings, ids):
     return getattr(lab, kind)(*settings).decode(ids)
+
+
+def decode_words_of_generator(lab, kind, settings, ids):
+    return getattr(lab, kind)(*settings).decode(i for i in ids)
 
 
 def decode_words_with_both(lab, settings, ids):

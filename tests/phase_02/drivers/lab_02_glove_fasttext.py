@@ -17,9 +17,10 @@ def _whole(value):
 
 def _cells(found):
     """An empty x may have any dtype: NumPy's bincount of nothing gives integers."""
-    if not isinstance(found, tuple):
+    if not isinstance(found, tuple) or len(found) != 3:
         return found
-    return tuple(part.astype(float) if i == 2 and not np.size(part) else part for i, part in enumerate(map(_whole, found)))
+    row, column, x = map(_whole, found)
+    return row, column, x if np.size(x) else x.astype(float)
 
 
 # ---------------------------------------------------------------- spelling

@@ -346,6 +346,8 @@ def test_published_sets_are_complete():
     for name, size in {"wordsim353": 353, "simlex999": 999}.items():
         pairs, scores = word_vectors.read_similarity(name)
         assert len(pairs) == len(scores) == size and 0 <= scores.min() < 1.5 and 9.5 < scores.max() <= 10
+    pairs, _ = word_vectors.read_similarity("wordsim353")
+    assert len(pairs) - len(set(pairs)) == 1 and pairs.count(("money", "cash")) == 2
     sections = word_vectors.read_analogies()
     assert len(sections) == 14 and sum(map(len, sections.values())) == 19_544
     assert all(len(question) == 4 for questions in sections.values() for question in questions)
