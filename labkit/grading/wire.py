@@ -78,7 +78,7 @@ def _is_json(items: Any) -> bool:
     """True for a collection of strings, or of small integers, or of finite floats: no need to walk a million ids."""
     kinds = set(map(type, items))
     if kinds == {int}:
-        return -(2**63) <= min(items) and max(items) < 2**64
+        return min(items) >= -(2**63) and max(items) < 2**64
     return kinds == {str} or (kinds == {float} and all(map(math.isfinite, items)))
 
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 import numpy as np
-from scipy.sparse import csr_array
 from labkit import run
 PRESETS = {'smoke': {'tokens': 6000, 'dim': 16, 'epochs': 1, 'glove_epochs': 3, 'buckets': 2000, 'min_count': 5}, 'cpu': {'tokens': 250000, 'dim': 64, 'epochs': 5, 'glove_epochs': 30, 'buckets': 20000, 'min_count': 5}, 'full': {'tokens': 10 ** 9, 'dim': 100, 'epochs': 5, 'glove_epochs': 50, 'buckets': 2000000, 'min_count': 5}}
 WINDOW, NEGATIVES = (5, 5)
@@ -75,6 +74,7 @@ def ppmi_vectors(row: np.ndarray, column: np.ndarray, pmi: np.ndarray, size: int
 
     A pair never seen has PMI -∞: only what is positive is kept, so a missing cell and a zero are the same thing.
     exponent 1/2 shares the singular values between words and contexts      Levy, Goldberg, Dagan 2015
+    Raises ValueError unless dim is below the size of the vocabulary.
     """
     ...
 

@@ -44,7 +44,7 @@ def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
     """Puzzle 8. One vector per sequence: the mean over its real positions, padding left out.
 
     x: (B, T, D)   mask: (B, T) bool, True = real   -> (B, D); a sequence without any real position gives zeros.
-    What stands at a padded position must not matter, not even if it is NaN or infinite.
+    What stands at a padded position must not matter, not even if it is NaN or infinite. At a real one it must show.
     """
     ...
 
@@ -92,7 +92,8 @@ class Value:
         """Add ∂self/∂leaf to the grad of every leaf self depends on.
 
         Leaves accumulate from call to call, as in torch: whoever wants a fresh gradient resets them. Every other node
-        starts each call at zero, so afterwards its grad is ∂self/∂node of this call alone. A leaf's own slope is 1.
+        starts each call at zero, so afterwards its grad is ∂self/∂node of this call alone. If self is itself a
+        leaf, its grad grows by 1.
         """
         ...
 

@@ -30,6 +30,8 @@ class CSR:
         [[2, 1, 0],     indptr  = [0, 2, 2, 4]
          [0, 0, 0],     indices = [0, 1, 1, 2]
          [0, 1, 3]]     data    = [2, 1, 1, 3]
+
+    Frozen: a matrix with other values is a new one, see `with_data`.
     """
     indptr: np.ndarray
     indices: np.ndarray

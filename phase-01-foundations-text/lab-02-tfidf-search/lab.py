@@ -1,8 +1,10 @@
-# labkit: lab 1.2, skeleton 9955bc155d5c. Fill the TODOs; then: labkit check 1.2
+# labkit: lab 1.2, skeleton ce34a2b24e58. Fill the TODOs; then: labkit check 1.2
 """A search engine over technical documentation: sparse TF-IDF, cosine ranking, top-k and BM25, in NumPy alone.
 
-python solution.py "read a csv file" --top 5
-python solution.py "read a csv file" --ranking bm25 --data python-docs+packages
+From the command line, with solution.py or with your own lab.py in place of FILE:
+
+python FILE "read a csv file" --top 5
+python FILE "read a csv file" --ranking bm25 --data python-docs+packages
 """
 
 from __future__ import annotations
@@ -53,6 +55,8 @@ class CSR:
         [[2, 1, 0],     indptr  = [0, 2, 2, 4]
          [0, 0, 0],     indices = [0, 1, 1, 2]
          [0, 1, 3]]     data    = [2, 1, 1, 3]
+
+    Frozen: a matrix with other values is a new one, see `with_data`.
     """
 
     indptr: np.ndarray

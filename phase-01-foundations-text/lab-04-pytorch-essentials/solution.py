@@ -81,7 +81,7 @@ def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
     """Puzzle 8. One vector per sequence: the mean over its real positions, padding left out.
 
     x: (B, T, D)   mask: (B, T) bool, True = real   -> (B, D); a sequence without any real position gives zeros.
-    What stands at a padded position must not matter, not even if it is NaN or infinite.
+    What stands at a padded position must not matter, not even if it is NaN or infinite. At a real one it must show.
     """
     # >>> masked-mean (~3 lines): sum what is real, divide by how many there are
     total = x.masked_fill(~mask[:, :, None], 0.0).sum(1)  # (B, D)
@@ -144,9 +144,10 @@ class Value:
         """Add ∂self/∂leaf to the grad of every leaf self depends on.
 
         Leaves accumulate from call to call, as in torch: whoever wants a fresh gradient resets them. Every other node
-        starts each call at zero, so afterwards its grad is ∂self/∂node of this call alone. A leaf's own slope is 1.
+        starts each call at zero, so afterwards its grad is ∂self/∂node of this call alone. If self is itself a
+        leaf, its grad grows by 1.
         """
-        # >>> backward (~7 lines): from the output back, every node passes grad · slope on to its parents
+        # >>> backward (~7 lines): do local-slopes and topological-order below first, then pass grad · slope to parents
         order = topological_order(self)
         for node in order:
             if node.parents:

@@ -13,7 +13,7 @@ RELATIONS = {
     "function functions  method methods  class classes  element elements  character characters  key keys  "
     "index indices  line lines  name names  module modules  type types  attribute attributes  option options  "
     "number numbers  column columns  row rows  byte bytes  directory directories  exception exceptions",
-    "third person": "return returns  raise raises  read reads  write writes  create creates  convert converts  "
+    "third-person": "return returns  raise raises  read reads  write writes  create creates  convert converts  "
     "contain contains  compute computes  remove removes  represent represents  provide provides  specify specifies  "
     "support supports  indicate indicates  perform performs  check checks  take takes",
     "participle": "use used  call called  return returned  create created  specify specified  raise raised  "

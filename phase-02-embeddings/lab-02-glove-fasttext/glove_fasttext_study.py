@@ -150,6 +150,9 @@ def show_methods(methods: dict[str, dict]) -> None:
     columns = {key: name for key, name in columns.items() if key in methods["sgns"]}
     rows = [[LABELS[name], row["seconds"], *(row[key] for key in columns)] for name, row in methods.items()]
     print(run.table(["", "seconds", *columns.values()], rows) + "\n")
+    if "wordsim_pairs" in methods["sgns"]:
+        covered = methods["sgns"]
+        print(f"{covered['wordsim_pairs']:,} WordSim pairs, {covered['google_questions']:,} of Google's questions\n")
 
 
 def neighbours(vectors: np.ndarray, words: list[str], query: np.ndarray, k: int = 5, exclude=()) -> str:

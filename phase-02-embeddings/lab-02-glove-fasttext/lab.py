@@ -1,4 +1,4 @@
-# labkit: lab 2.2, skeleton 505f795caa3f. Fill the TODOs; then: labkit check 2.2
+# labkit: lab 2.2, skeleton 143b859c6fff. Fill the TODOs; then: labkit check 2.2
 """Word vectors by counting, by factorising and by spelling: PPMI with SVD, GloVe, FastText, next to lab 2.1's word2vec.
 
 python solution.py
@@ -12,7 +12,6 @@ import sys
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from labkit import run
 
@@ -117,9 +116,13 @@ def ppmi_vectors(
 
     A pair never seen has PMI -∞: only what is positive is kept, so a missing cell and a zero are the same thing.
     exponent 1/2 shares the singular values between words and contexts      Levy, Goldberg, Dagan 2015
+    Raises ValueError unless dim is below the size of the vocabulary.
     """
+    from scipy.sparse import csr_array
     from scipy.sparse.linalg import svds
 
+    if not 0 < dim < size:
+        raise ValueError(f"dim: expected 1 to {size - 1}, below the size of the vocabulary, got {dim}")
     positive = pmi > 0
     matrix = csr_array((pmi[positive], (row[positive], column[positive])), shape=(size, size))
     u, singular, _ = svds(matrix, k=dim, v0=np.ones(size))  # ascending
@@ -164,6 +167,8 @@ def glove_gradients(
     f is `glove_weight` with this x_max. The tables stay as they are.      Pennington et al. 2014, eq. 8
     -> losses (M,), and the slopes in words (V, D), contexts (V, D), word_bias (V,), context_bias (V,)
     """
+    from scipy.sparse import csr_array  # entries of the same cell are added up
+
     # TODO glove-gradients (~9 lines): errors, losses, slopes; what the cells of one row or one column add up to
     raise NotImplementedError("TODO glove-gradients")
     # END TODO glove-gradients

@@ -48,7 +48,7 @@ def test_helpers_beside_a_solution_are_its_submodules():
 
 
 def test_an_unknown_lab_is_named_with_those_there_are():
-    with pytest.raises(AttributeError, match="no_such_lab.*tfidf_search"):
+    with pytest.raises(AttributeError, match=r"no_such_lab.*tfidf_search"):
         reference.no_such_lab  # noqa: B018
 
 

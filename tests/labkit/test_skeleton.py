@@ -127,7 +127,9 @@ def test_a_crash_while_writing_leaves_the_old_text(toy, monkeypatch):
 
 def test_only_line_ends_end_lines():
     """A form feed or U+2028 in a learner's string is no line end; CRLF is one."""
-    text = skeleton.skeleton(SOLUTION, "1.1").replace('raise NotImplementedError("TODO twice")', "return 'a\x0cb\u2028c'")
+    text = skeleton.skeleton(SOLUTION, "1.1").replace(
+        'raise NotImplementedError("TODO twice")', "return 'a\x0cb\u2028c'"
+    )
     composed = skeleton.compose(text.replace("\n", "\r\n"), {"zero": "return 1"})
     assert "return 'a\x0cb\u2028c'" in composed.text and "\r" not in composed.text
     assert composed.learner_line(len(composed.lines)) == len(text.split("\n")) - 1

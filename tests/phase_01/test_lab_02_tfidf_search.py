@@ -40,6 +40,11 @@ def to_csr(dense) -> tuple:
     return (*arrays, tuple(int(n) for n in np.shape(dense)))
 
 
+def fields(matrix) -> dict:
+    """The arrays and the shape of a CSR that came back from the learner's code, by name."""
+    return dict(matrix.fields)
+
+
 def random_counts(rng, n_docs: int = 14, n_terms: int = 23) -> tuple:
     """Counts with empty rows and columns at both ends and in the middle; about a third of the rest is filled."""
     dense = rng.integers(1, 9, size=(n_docs, n_terms)) * (rng.random((n_docs, n_terms)) < 0.35)
@@ -137,7 +142,8 @@ def test_a_single_query_row(grade, rng):
     factor = float(rng.uniform(3, 1000))
     once = grade("unit_rows", query)
     scaled = grade("unit_rows", (query[0], query[1], query[2] * factor, query[3]))
-    assert np.allclose(once["data"], scaled["data"]), f"the row differs after all of it was multiplied by {factor:.4g}"
+    same = np.allclose(fields(once)["data"], fields(scaled)["data"])
+    assert same, f"the row differs after all of it was multiplied by {factor:.4g}"
 
 
 @todo("normalize-rows", edge=True)
@@ -202,7 +208,7 @@ def test_long_postings_lists_ascend(grade, rng):
 def test_transposing_twice_changes_nothing(grade, rng):
     """The transpose of the transpose is the matrix itself."""
     matrix = random_weights(rng)
-    back = grade("turned_twice", matrix)
+    back = fields(grade("turned_twice", matrix))
     parts = zip(("indptr", "indices", "data"), matrix[:3], strict=True)
     same = all(np.array_equal(back[name], part) for name, part in parts)
     assert same, "after transposing twice some of the three arrays differ from the original"
@@ -267,6 +273,7 @@ def test_best_documents_first(grade, rng):
     """The k best scores, best first."""
     scores = rng.uniform(0.01, 1, size=60) * (rng.random(60) < 0.8)
     grade("best", scores, int(rng.integers(3, 12)))
+    grade("best", rng.uniform(0.01, 1, size=3_000), int(rng.integers(400, 600)))  # so many that no luck orders them
 
 
 @todo("top-k")
@@ -288,8 +295,8 @@ def test_only_found_documents_are_returned(grade, rng):
 
 @todo("top-k")
 def test_not_everything_is_sorted(grade, rng):
-    """Ten documents out of 20,000 are found without sorting 20,000 scores."""
-    scores = rng.uniform(0.1, 1, size=20_000)
+    """Ten documents out of 20,000, some with equal scores, are found without sorting 20,000 scores."""
+    scores = rng.integers(1, 4097, size=20_000) / 4096  # about five documents to a score: the order of ties shows
     grade("best_without_sorting_everything", scores, 10)
 
 
@@ -336,8 +343,8 @@ def test_bm25_common_words_stay_positive(grade, rng):
     """A word that most or all documents hold still adds a little, never less than nothing."""
     dense = rng.integers(1, 6, size=(9, 5)).astype(float)
     dense[rng.integers(0, 9), 0] = 0
-    weights = grade("bm25_weights", to_csr(dense), 1.2, 0.75)
-    assert (weights["data"] > 0).all(), f"the smallest weight is {weights['data'].min():.4g}"
+    weights = fields(grade("bm25_weights", to_csr(dense), 1.2, 0.75))["data"]
+    assert (weights > 0).all(), f"the smallest weight is {weights.min():.4g}"
 
 
 @todo("bm25", edge=True)

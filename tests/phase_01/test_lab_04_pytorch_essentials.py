@@ -105,7 +105,7 @@ def test_windows_need_a_sensible_width(grade, rng):
     ids = torch.from_numpy(rng.permutation(50)[:8])
     grade("next_token_windows", ids, 7)
     for width in (0, -2, 8, 20):
-        grade("next_token_windows", ids, width, raises=ValueError, match="width")
+        grade("next_token_windows", ids, width, raises=ValueError)
 
 
 @todo("split-heads")
@@ -122,7 +122,7 @@ def test_heads_must_divide_the_features(grade, rng):
     x = normal(rng, 2, 4, 10)
     grade("split_heads", x, 5)
     for heads in (3, 4, 20):
-        grade("split_heads", x, heads, raises=ValueError, match="heads")
+        grade("split_heads", x, heads, raises=ValueError)
 
 
 @todo("masked-mean")
@@ -144,6 +144,15 @@ def test_padding_may_hold_anything(grade, rng):
     mask = torch.tensor([[True, True, False, False, False], [True] * 4 + [False], [False, True, True, False, True]])
     x[0, 3], x[1, 4], x[2, 0] = math.nan, math.inf, -math.inf
     assert not any_nan(grade.call("masked_mean", x, mask)), "what stands at padded positions turned the mean into NaN"
+    grade("masked_mean", x, mask)
+
+
+@todo("masked-mean")
+def test_real_nan_is_not_hidden(grade, rng):
+    """NaN or infinity at a real position shows in the mean of its own sequence, and in no other."""
+    x = normal(rng, 3, 4, 5)
+    mask = torch.tensor([[True, True, False, True], [True, False, False, True], [True] * 4])
+    x[0, 1], x[1, 3, 0], x[1, 1, 4] = math.nan, math.inf, math.nan  # the last of them is padding
     grade("masked_mean", x, mask)
 
 

@@ -41,8 +41,22 @@ def two_outputs(lab, numbers, program, first):
 
 
 def slopes(lab, numbers, program):
-    """local_slopes of every node, as lists of floats."""
-    return [[float(slope) for slope in lab.local_slopes(node)] for node in build(lab, numbers, program)]
+    """local_slopes of every node, under what the node computes: {"mul(0.5, -1.2)": (-1.2, 0.5), ...}."""
+    return {describe(node): plain_slopes(lab.local_slopes(node)) for node in build(lab, numbers, program)}
+
+
+def describe(node):
+    """A node's operation on its parents' numbers, shortened: "pow(0.53, -1)"."""
+    numbers = [parent.data for parent in node.parents] or [node.data]
+    numbers += [node.exponent] if node.op == "pow" else []
+    return f"{node.op or 'leaf'}({', '.join(format(number, '.3g') for number in numbers)})"
+
+
+def plain_slopes(slopes):
+    """A tuple or list of numbers as a tuple of floats; anything else as it came, so that the comparison can name it."""
+    if not isinstance(slopes, tuple | list):
+        return slopes
+    return tuple(float(slope) if isinstance(slope, bool | int | float) else slope for slope in slopes)
 
 
 def order_report(lab, numbers, program):
@@ -61,14 +75,17 @@ def deep_order_report(lab, depth):
 
 
 def report(lab, root):
-    """Six findings about the order of root's graph, each as (what, how many or whether)."""
+    """Six findings about the order of root's graph, each as (what, how many or whether); no order as it came."""
+    order = lab.topological_order(root)
+    if not hasattr(order, "__iter__"):
+        return order
+    order = list(order)
     needed, stack = {id(root)}, [root]
     while stack:
         for parent in stack.pop().parents:
             if id(parent) not in needed:
                 needed.add(id(parent))
                 stack.append(parent)
-    order = list(lab.topological_order(root))
     place = {}
     early = twice = 0
     for node in order:
