@@ -157,7 +157,8 @@ class World:
         lab = catalogue.find(hostile.lab, self.root)
         answers = Answers(hostile.text(lab, self.facts), "lab.py")
         engine.timeout_factor = float(hostile.said.get("patience", 1.0))
-        results = tuple(engine.run(lab, check, answers, seed) for check in checks(lab))
+        with contextlib.chdir(self.desk):  # where a check without a sandbox works
+            results = tuple(engine.run(lab, check, answers, seed) for check in checks(lab))
         return Report(lab, results, seed, tier)
 
     def verdicts(self, hostile: Hostile, engine: Engine, tier: str, seed: int = SEED) -> dict[str, str]:
@@ -188,9 +189,6 @@ def world() -> Iterator[World]:
         sleeper = stack.enter_context(subprocess.Popen(["sleep", "600"]))
         stack.callback(sleeper.kill)
         made = World(folder, server.getsockname()[1], sleeper.pid)
-        before = os.getcwd()
-        stack.callback(os.chdir, before)
-        os.chdir(made.desk)
         yield made
 
 

@@ -18,6 +18,7 @@ from labkit.grading.grade import Grade
 from tests.grading import suite
 from tests.grading.suite import SEED, Hostile
 
+pytestmark = pytest.mark.usefixtures("subreaper")
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user, which is protection here")
 
 

@@ -10,6 +10,7 @@ from labkit.grading.report import WHOLE
 from tests.grading import suite
 from tests.grading.suite import HOSTILE, Hostile
 
+pytestmark = pytest.mark.usefixtures("subreaper")
 ALL = [Hostile(path) for path in HOSTILE]
 
 

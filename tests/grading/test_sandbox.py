@@ -20,7 +20,10 @@ from labkit.grading.session import InfraError, Limits, Template
 from labkit.grading.verdicts import Failure, Verdict
 from tests.grading import suite
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="isolation needs Linux")
+pytestmark = [
+    pytest.mark.usefixtures("subreaper"),
+    pytest.mark.skipif(sys.platform != "linux", reason="isolation needs Linux"),
+]
 SOURCE = Path(__file__).parent / "inside.py"
 
 
