@@ -174,7 +174,8 @@ def two_dimensions(lab, vectors: np.ndarray, args) -> dict[str, np.ndarray]:
         from sklearn.manifold import TSNE
 
         perplexity = min(30, len(unit) / 4)
-        tsne = TSNE(perplexity=perplexity, init="pca", random_state=args.seed)
+        steps = min(1000, max(250, args.points))  # a small map needs fewer
+        tsne = TSNE(perplexity=perplexity, init="pca", max_iter=steps, random_state=args.seed)
         views["t-SNE"] = tsne.fit_transform(unit)
     except ImportError:
         print("t-SNE needs scikit-learn: pip install scikit-learn")
