@@ -35,8 +35,10 @@ def text(path):
 
 def libc(name, *arguments):
     wide = [ctypes.c_long(value) if isinstance(value, int) else value for value in arguments]
-    if getattr(LIBC, name)(*wide) == -1:
+    result = getattr(LIBC, name)(*wide)
+    if result == -1:
         raise OSError(ctypes.get_errno(), name)
+    return result
 
 
 # ---------------------------------------------------------------- files
@@ -168,8 +170,8 @@ def hide_in_kernel(about):
     """Memory of the kernel's that no limit counts and that lives on after the process."""
     add_key = {"x86_64": 248, "aarch64": 217}[os.uname().machine]
     return first(
-        ("shared memory", lambda: libc("shmget", 0, 4096, 0o1600)),
-        ("a message queue", lambda: libc("msgget", 0, 0o1600)),
+        ("shared memory", lambda: libc("shmctl", libc("shmget", 0, 4096, 0o1600), 0, None)),  # removed at once
+        ("a message queue", lambda: libc("msgctl", libc("msgget", 0, 0o1600), 0, None)),
         ("a key ring", lambda: libc("syscall", add_key, b"user", b"k", b"v", 1, -4)),
         ("a file in memory", lambda: os.memfd_create("hidden")),
     )

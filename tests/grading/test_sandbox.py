@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -114,8 +115,16 @@ def test_the_proof_notices_a_missing_protection(tier, off, monkeypatch):
     if off == "environment":
         monkeypatch.setattr(session, "_environment", lambda strangers=False: whole())
     names = ("numpy", f"tests.grading.off.{off}")
-    monkeypatch.setattr(sandbox, "Template", lambda _, limits: Template(names, limits))
+    opened = []
+
+    def template(_, limits):
+        opened.append(Template(names, limits))
+        return opened[0]
+
+    monkeypatch.setattr(sandbox, "Template", template)
     assert sandbox.refusal(tier, sandbox.prove(tier)) is not None
+    for folder in Path("/tmp").glob(f"labkit-check-{opened[0].process.pid}-*"):
+        shutil.rmtree(folder)
 
 
 def test_without_landlock_the_container_tier_says_what_it_can_not_do(usable, monkeypatch):
