@@ -272,7 +272,7 @@ def plot_learning(args: Any, results: dict[str, Any], history: History) -> None:
         ax.axhline(floor[n], color="0.35", linestyle=style, linewidth=1, label=f"{n}-gram Kneser-Ney, held out")
     lowest = min(smooth.min(), *history.held_out, *floor.values())
     ax.set(xlabel="epochs", ylabel="nats per character", title="The RNN and the floor")
-    ax.set_ylim(lowest - 0.1, max(floor["2"], lowest + 1) + 0.4)
+    ax.set_ylim(lowest - 0.1, max(floor["2"], lowest + 1) + 0.8)
     ax.legend()
     run.save_figure(args, fig, "learning.png")
 
