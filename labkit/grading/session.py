@@ -53,7 +53,6 @@ def _environment(strangers: bool = False) -> dict[str, str]:
             "PYTHONPATH": str(PACKAGE_ROOT),
             "PYTHONSAFEPATH": "1",
             "HF_HUB_OFFLINE": "1",
-            "PYTHONDONTWRITEBYTECODE": "1",
         },
         **{"TOKENIZERS_PARALLELISM": "false", "MPLBACKEND": "Agg"},
     }

@@ -8,6 +8,7 @@ python bench.py --data text8-prefix --out figures
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import time
 from typing import Any
@@ -87,6 +88,8 @@ def difference(ours: np.ndarray, theirs: np.ndarray) -> dict[str, float]:
 
 def main(argv: list[str] | None = None) -> None:
     args = run.arguments(__doc__, PRESETS, argv, data="python-docs")
+    if importlib.util.find_spec("gensim") is None:
+        raise SystemExit("bench.py compares with gensim, which is not installed: pip install gensim")
     torch.set_num_threads(1)
     sentences = word2vec_io.read_sentences((d.text for d in run.load_data(args).documents), args.tokens)
     vocabulary = solution.build_vocabulary(sentences, MIN_COUNT)

@@ -22,6 +22,7 @@ D_MODEL, LEARNING_RATE, MAX_NORM, WARMUP = 64, 2e-3, 1.0, 50
 HELD_OUT_ROWS = 16  # the held-out text is read in so many streams at once
 SMALL_K = 0.01
 CONTEXTS = [1, 2, 3, 4, 5, 6, 8, 11, 16, 23, 32, 45]  # how many characters the RNN may read
+LABELS = {"default": "torch's default", "orthogonal_x2": "orthogonal x 2", "trained": "after training"}
 
 
 def show(args: Any, lab: SimpleNamespace, corpus: Any) -> None:
@@ -209,21 +210,20 @@ def gradients(args: Any, lab: SimpleNamespace, vocab_size: int, trained: nn.Modu
                 nn.init.orthogonal_(cell.w_hh.weight, gain)
         return model.to(args.device)
 
-    models = {
-        "torch's default": fresh(None),
-        "orthogonal": fresh(1.0),
-        "orthogonal x 2": fresh(2.0),
-        "after training": trained,
-    }
+    models = {"default": fresh(None), "orthogonal": fresh(1.0), "orthogonal_x2": fresh(2.0), "trained": trained}
     windows = as_text(held_out).cpu().unfold(0, 121, 120)[:32]
     found, rows = {}, []
     for name, model in models.items():
         matrix = model.cells[-1].w_hh.weight.detach().cpu()
         norms = gradient_by_distance(copy.deepcopy(model).cpu().double(), windows)
         largest, radius = torch.linalg.matrix_norm(matrix, 2).item(), torch.linalg.eigvals(matrix).abs().max().item()
-        found[name] = {"largest_singular_value": largest, "spectral_radius": radius, "norms": norms}
-        rows.append([name, largest, radius, *(f"{norms[k - 1]:.0e}" for k in (10, 30, 100))])
-    print(run.table(["W_hh", "σ max", "ρ", "k = 10", "k = 30", "k = 100"], rows))
+        per_step = (norms[99] / norms[9]) ** (1 / 90)
+        values = {"largest_singular_value": largest, "spectral_radius": radius, "per_step": per_step}
+        found[name] = values | {"norms": norms}
+        rows.append(
+            [LABELS.get(name, name), largest, radius, *(f"{norms[k - 1]:.0e}" for k in (10, 32, 100)), per_step]
+        )
+    print(run.table(["W_hh", "σ max", "ρ", "k = 10", "k = 32", "k = 100", "per step"], rows))
     print("gradient at a state k steps before the loss, as a share of the gradient one step before it\n")
     return found
 
@@ -289,8 +289,8 @@ def plot_memory(args: Any, results: dict[str, Any]) -> None:
     left.set_xticks([1, 2, 4, 8, 16, 32], ["1", "2", "4", "8", "16", "32"])
     left.minorticks_off()
     for name, found in results["gradients"].items():
-        style = "--" if name == "after training" else "-"
-        right.semilogy(range(1, len(found["norms"]) + 1), found["norms"], style, label=name)
+        style = "--" if name == "trained" else "-"
+        right.semilogy(range(1, len(found["norms"]) + 1), found["norms"], style, label=LABELS.get(name, name))
     right.set(xlabel="steps k between state and loss", ylabel="gradient, as a share of k = 1", title="Looking back")
     for ax in (left, right):
         ax.legend()

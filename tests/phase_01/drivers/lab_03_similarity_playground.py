@@ -13,6 +13,7 @@ def quietly(lab, name, *inputs):
 
 def peak_bytes(lab, name, *inputs):
     """The most memory a call holds at once beyond what was there before, in bytes. NumPy reports to tracemalloc."""
+    getattr(lab, name)(*inputs)  # a first call may import, and compiling a module takes megabytes
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]

@@ -62,6 +62,7 @@ def table(lab, ids, sentence, window, weighting):
 
 def cells_and_memory(lab, ids, sentence, window):
     """The cells, and whether as many bytes as half of a V x V table has cells were held at once."""
+    lab.cooccurrence(ids, sentence, window)  # a first call may import, and compiling a module takes megabytes
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]

@@ -306,7 +306,7 @@ def test_gensim_loads_our_file_and_we_load_gensims(tmp_path, keyed_vectors):
 # ---------------------------------------------------------------- what is learned
 
 
-def planted_corpus(rng: np.random.Generator, topics: int = 12, sentences: int = 5000) -> list[list[str]]:
+def planted_corpus(rng: np.random.Generator, topics: int = 10, sentences: int = 3500) -> list[list[str]]:
     """Words with a topic and a form: w3_0 and w3_1 share the company of topic 3, all w*_1 that of form 1."""
     lists = []
     for _ in range(sentences):
@@ -337,7 +337,7 @@ def test_planted_classes_and_analogies_are_found(cbow):
         pure += [vocabulary.words[j].split("_")[0] == word.split("_")[0] for j in found]
     assert np.mean(pure) >= 0.9
 
-    pairs = [(vocabulary.ids[f"w{t}_0"], vocabulary.ids[f"w{t}_1"]) for t in range(12)]
+    pairs = [(vocabulary.ids[f"w{t}_0"], vocabulary.ids[f"w{t}_1"]) for t in range(10)]
     assert probes.analogy_accuracy(vectors, probes.questions_of(pairs)) >= 0.8
 
 
@@ -372,7 +372,7 @@ def test_held_out_loss_is_gensims():
     """Same text, same hyper-parameters: text neither has seen costs both the same, within half a percent."""
     from gensim.models import Word2Vec
 
-    sentences = word2vec_io.read_sentences([data.load("text8-prefix").text], 140_000)
+    sentences = word2vec_io.read_sentences([data.load("text8-prefix").text], 100_000)
     training, unseen = sentences[:-2], sentences[-2:]
     vocabulary = lab.build_vocabulary(training, 10)
     s = lab.Settings(dim=32, epochs=2)

@@ -426,3 +426,14 @@ def test_recorded_rnn_beats_the_floor():
     floors = [row["kneser_ney"]["perplexity"] for row in recorded["floor"].values()]
     assert recorded["rnn"]["perplexity"] < min(floors)
     assert recorded["rnn"]["held_out_by_epoch"] == sorted(recorded["rnn"]["held_out_by_epoch"], reverse=True)
+
+
+def test_cost_of_the_full_preset():
+    """The README says five times the arithmetic of the CPU preset: multiplications per character, times epochs."""
+
+    def cost(preset, vocab_size=65, d_model=64):
+        hidden = preset["hidden"]
+        return preset["epochs"] * hidden * (d_model + hidden + vocab_size)
+
+    assert lab.PRESETS["full"]["layers"] == lab.PRESETS["cpu"]["layers"] == 1
+    assert cost(lab.PRESETS["full"]) / cost(lab.PRESETS["cpu"]) == pytest.approx(5, abs=1)
