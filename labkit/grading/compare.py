@@ -112,7 +112,11 @@ def _text_hint(got: Any, wanted: Any) -> str:
 def _compare_numbers(got: Any, wanted: Any, rtol: float | None, atol: float | None, path: str) -> Difference | None:
     if not isinstance(got, bool | int | float | complex | np.generic):
         return _type_difference(got, wanted, path)
+    if type(got) is int and type(wanted) is int:  # of any size
+        return None if got == wanted else Difference("values", "", path, got, wanted)
     a, b = np.asarray(got), np.asarray(wanted)
+    if "O" in (a.dtype.kind, b.dtype.kind):  # an int beyond 64 bits beside something else
+        return _type_difference(got, wanted, path)
     # An int may stand for a float, a NumPy scalar for a Python one; truth values and numbers are kept apart.
     order = "biufc"
     kind = {k: "i" if k in "iu" else k for k in order}

@@ -112,13 +112,21 @@ def general(got: Any, wanted: Any, inputs: tuple, difference: Difference) -> lis
         return [f"{difference.message[0].upper()}{difference.message[1:]}: convert it, or keep the dtype of the input."]
     if difference.reason == "type" and is_tensor(got_here) and isinstance(wanted_here, int | float):
         return ["A tensor with one element is not a number: `.item()` makes it one."]
-    if _is_array(got_here) and _is_array(wanted_here) and to_numpy(wanted_here).dtype.kind in "biuf":
+    if _is_array(got_here) and _is_array(wanted_here) and _numeric(got_here) and _numeric(wanted_here):
         sentence = _arrays(to_numpy(got_here), to_numpy(wanted_here))
         return [sentence] if sentence else []
-    if isinstance(got, list) and isinstance(wanted, list) and len(wanted) >= 4:
+    if isinstance(got, list) and isinstance(wanted, list) and len(wanted) >= 4 and _plain(got) and _plain(wanted):
         sentence = _lists(got, wanted)
         return [sentence] if sentence else []
     return []
+
+
+def _plain(items: list) -> bool:
+    return all(isinstance(item, str | bytes | int | float) for item in items)
+
+
+def _numeric(array: Any) -> bool:
+    return to_numpy(array).dtype.kind in "biuf"
 
 
 def _is_array(value: Any) -> bool:
@@ -129,7 +137,7 @@ def _arrays(got: np.ndarray, wanted: np.ndarray) -> str | None:
     if got.dtype.kind == "f" and np.isnan(got).any() and not np.isnan(wanted).any():
         return f"{int(np.isnan(got).sum())} values are NaN: look for 0/0, inf - inf, or the log of a negative number."
     if got.shape != wanted.shape:
-        if got.ndim >= 2 and got.shape == wanted.swapaxes(-1, -2).shape and np.allclose(got, wanted.swapaxes(-1, -2)):
+        if min(got.ndim, wanted.ndim) >= 2 and _close(got, wanted.swapaxes(-1, -2)):
             return "It is the transpose of what is wanted."
         if got.shape == wanted.shape[::-1]:
             return "Its axes are in the opposite order."

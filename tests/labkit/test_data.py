@@ -218,10 +218,14 @@ def test_broken_file_is_named_with_the_place(tmp_path, name):
     assert name in str(problem.value)
 
 
-PACKED = gzip.compress(b"some text " * 1000)
+PACKED = gzip.compress(b"some text " * 1000, mtime=0)
 
 
-@pytest.mark.parametrize("content", [PACKED[:-20], PACKED[:20] + b"?" * 20 + PACKED[40:], b"not gzip at all"])
+@pytest.mark.parametrize(
+    "content",
+    [PACKED[:-20], PACKED[:20] + b"?" * 20 + PACKED[40:], b"not gzip at all"],
+    ids=["cut", "damaged", "not-gzip"],
+)
 def test_broken_gzip_is_named(tmp_path, content):
     path = tmp_path / "a.txt.gz"
     path.write_bytes(content)
