@@ -187,7 +187,8 @@ def test_a_check_sees_only_what_it_needs(usable):
         template = Template(("numpy",), sandbox.limits("namespaces"))
         try:
             root = ask(template, "listing", str(catalogue.ROOT))
-            assert root == ["labkit"], "of the repository only the package is there"
+            inside = {Path(sys.prefix).name} if Path(sys.prefix).parent == catalogue.ROOT else set()  # make's .venv
+            assert set(root) - inside == {"labkit"}, "of the repository only the package is there"
             assert {"proc", "dev", "tmp", "usr"} <= set(ask(template, "listing", "/"))
             assert ask(template, "listing", "/dev") == ["full", "null", "random", "shm", "urandom", "zero"]
             assert ask(template, "running") == [1]

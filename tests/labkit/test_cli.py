@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -130,9 +131,16 @@ def test_bad_names_are_one_line(labkit):
     assert "there are: 1.1" in labkit("check", "9.9").stdout
 
 
+def heed_ctrl_c():
+    """A job started in the background ignores SIGINT, and so would its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_watch_grades_again_after_a_save(labkit):
     command = [sys.executable, "-u", "-m", "labkit.cli", "watch", "1.1"]
-    process = subprocess.Popen(command, cwd=labkit.root, env=labkit.environment, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, cwd=labkit.root, env=labkit.environment, stdout=subprocess.PIPE, text=True, preexec_fn=heed_ctrl_c
+    )
     try:
         seen = [process.stdout.readline() for _ in range(3)]
         assert any("not started" in line for line in seen), seen
