@@ -139,7 +139,12 @@ def heed_ctrl_c():
 def test_watch_grades_again_after_a_save(labkit):
     command = [sys.executable, "-u", "-m", "labkit.cli", "watch", "1.1"]
     process = subprocess.Popen(
-        command, cwd=labkit.root, env=labkit.environment, stdout=subprocess.PIPE, text=True, preexec_fn=heed_ctrl_c
+        command,
+        cwd=labkit.root,
+        env=labkit.environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=heed_ctrl_c,  # noqa: PLW1509
     )
     try:
         seen = [process.stdout.readline() for _ in range(3)]
