@@ -13,7 +13,7 @@ from rich.console import Console
 from labkit import progress, requirements, skeleton
 from labkit.catalogue import Lab
 from labkit.grading import answers as kinds
-from labkit.grading import render, report
+from labkit.grading import render, report, worker
 from labkit.grading.checks import Check, checks
 from labkit.grading.engine import Engine, source_for
 from labkit.grading.verdicts import Failure, Result, Verdict
@@ -32,13 +32,48 @@ def selected(lab: Lab, only: str | None, slow: bool) -> list[Check]:
 
 
 def grade_lab(
-    lab: Lab, engine: Engine, answers: kinds.Answers, *, seed: int = 0, only: str | None = None, slow: bool = False
+    lab: Lab,
+    engine: Engine | Memory,
+    answers: kinds.Answers,
+    *,
+    seed: int = 0,
+    only: str | None = None,
+    slow: bool = False,
 ) -> report.Report:
-    """One lab's report. The worker template starts while the checks are being imported."""
+    """One lab's report."""
     if any(not region.untouched for region in _regions(answers)):
-        engine.warm(lab)
+        warm(lab, engine)
     results = tuple(engine.run(lab, check, answers, seed) for check in selected(lab, only, slow))
     return report.Report(lab, results, seed, "check")
+
+
+class Memory:
+    """An engine that does not run a passed check again while the code it runs stays the same.
+
+    A check of one TODO runs the reference's answers to the others, so that an edit elsewhere changes nothing for it.
+    """
+
+    def __init__(self, engine: Engine):
+        self.engine, self.passed = engine, {}
+        self.warm = engine.warm
+
+    def run(self, lab: Lab, check: Check, answers: kinds.Answers, seed: int = 0) -> Result:
+        try:
+            key = (check.name, source_for(lab, check, answers)[0].text)
+        except Failure:
+            return self.engine.run(lab, check, answers, seed)
+        if key in self.passed:
+            return self.passed[key]
+        result = self.engine.run(lab, check, answers, seed)
+        if result.passed:
+            self.passed[key] = result
+        return result
+
+
+def warm(lab: Lab, engine: Engine | Memory) -> None:
+    """Starts the worker template and meanwhile imports here what it imports: torch takes seconds."""
+    engine.warm(lab)
+    worker.import_all(lab.preload)
 
 
 def _regions(answers: kinds.Answers) -> list[skeleton.Region]:
@@ -104,15 +139,15 @@ def _with_answers(
 def watch(out: Console, lab: Lab, slow: bool) -> None:
     """Grades again after every save, on one warm engine, until Ctrl-C."""
     with Engine() as engine:
-        engine.warm(lab)
+        warm(lab, engine)
         checks(lab)
-        stamp = None
+        memory, stamp = Memory(engine), None
         while True:
             now = _stamp(lab.lab_file)
             if now != stamp and now is not None:
                 stamp = now
                 started = time.monotonic()
-                graded = grade_lab(lab, engine, kinds.answers(lab), slow=slow)
+                graded = grade_lab(lab, memory, kinds.answers(lab), slow=slow)
                 progress.record(lab, graded.canonical(values=False), report.file_hash(lab.lab_file))
                 out.clear()
                 render.lab_report(out, graded)
@@ -169,7 +204,7 @@ class InProcess:
         self.message = message
 
     def receive(self, deadline: float) -> dict:
-        from labkit.grading import wire, worker
+        from labkit.grading import wire
 
         message = self.message
         try:

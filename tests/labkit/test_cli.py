@@ -12,6 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from labkit import checking
+from labkit.grading import answers as kinds
+from labkit.grading.checks import checks
+from labkit.grading.engine import Engine
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 WRONG = "return -(p * np.log2(p)).sum(axis=1)"
 RIGHT = "return -(p * np.log(p)).sum(axis=1)"
@@ -158,6 +163,36 @@ def test_watch_grades_again_after_a_save(labkit):
         process.send_signal(2)
         assert process.wait(20) == 0
         process.stdout.close()
+
+
+def test_watch_runs_again_only_what_an_edit_touched(toy):
+    ran = []
+
+    class Counting(Engine):
+        def run(self, lab, check, *rest):
+            ran.append(check.name)
+            return super().run(lab, check, *rest)
+
+    with Counting() as engine:
+        memory = checking.Memory(engine)
+
+        def regrade():
+            """What passes, and what was run to know it."""
+            ran.clear()
+            graded = checking.grade_lab(toy, memory, kinds.answers(toy))
+            return {result.todo for result in graded.results if result.passed}, set(ran)
+
+        of = {todo: {c.name for c in checks(toy) if c.todo == todo} for todo in ("entropy", "scale-rows")}
+        fill(toy, "entropy", RIGHT)
+        assert regrade()[0] == {"entropy"}
+        fill(toy, "scale-rows", "return x / x.sum(axis=0, keepdims=True)")
+        for _ in range(2):  # what fails is run every time
+            passing, again = regrade()
+            assert passing == {"entropy"}
+            assert of["scale-rows"] <= again and not of["entropy"] & again
+        toy.lab_file.write_text(toy.lab_file.read_text().replace(RIGHT, WRONG))
+        passing, again = regrade()
+        assert passing == set() and of["entropy"] <= again
 
 
 def test_skeletons_never_overwrite_work(labkit):
