@@ -119,6 +119,18 @@ def watch(name: Name, slow: Slow = False) -> None:
         out.print()
 
 
+@app.command()
+def drill(name: Name, minutes: Annotated[float, typer.Option(min=0, help="how long the clock runs")] = 30.0) -> None:
+    """From the blank file against the clock: a fresh copy of the lab, a timer, a grade at the end."""
+    from labkit import checking
+    from labkit.drill import drill as run
+
+    lab = one(name)
+    if problem := checking.missing_packages(lab):
+        raise fail(problem)
+    raise typer.Exit(run(out, lab, minutes))
+
+
 @app.command("next")
 def next_todo() -> None:
     """The first TODO that is not done yet, and what to type."""

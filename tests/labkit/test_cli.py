@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -163,6 +164,49 @@ def test_watch_grades_again_after_a_save(labkit):
         process.send_signal(2)
         assert process.wait(20) == 0
         process.stdout.close()
+
+
+@contextlib.contextmanager
+def drilling(labkit, minutes):
+    """A drill that has begun: the process, and its file."""
+    command = [sys.executable, "-u", "-m", "labkit.cli", "drill", "1.1", "--minutes", str(minutes)]
+    process = subprocess.Popen(
+        command,
+        cwd=labkit.root,
+        env=labkit.environment | {"COLUMNS": "300"},
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=heed_ctrl_c,  # noqa: PLW1509
+    )
+    try:
+        process.stdout.readline()
+        yield process, labkit.root / process.stdout.readline().strip()
+    finally:
+        process.kill()
+        process.wait(20)
+        process.stdout.close()
+
+
+def test_a_drill_ends_with_a_grade(labkit):
+    fill(labkit.lab, "vocab", "return None")  # the drill takes the untouched lab, not the learner's
+    with drilling(labkit, minutes=30) as (process, file):
+        text = file.read_text()
+        assert text.count("raise NotImplementedError") == 3
+        file.write_text(text.replace('raise NotImplementedError("TODO entropy")', RIGHT))
+        time.sleep(2)
+        process.send_signal(signal.SIGINT)
+        said = process.stdout.read()
+        assert "✓ entropy" in said and "2 of 7 points" in said, said
+        assert process.wait(20) == 1
+    assert "1 of 3" not in labkit("progress").stdout
+
+
+def test_a_drill_ends_by_itself(labkit):
+    with drilling(labkit, minutes=0.01) as (process, _):
+        said = process.stdout.read()
+        assert "0 of 7 points" in said and "Handed in after 0.0 minutes" in said, said
+        assert process.wait(20) == 1
+    assert labkit("drill", "1.1", "--minutes", "-1").returncode == 2
 
 
 def test_watch_runs_again_only_what_an_edit_touched(toy):
