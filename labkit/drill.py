@@ -25,8 +25,7 @@ def fresh_copy(lab: Lab) -> Path:
     started = datetime.now().strftime("%Y-%m-%d-%H%M%S")
     folder = catalogue.ROOT / ".labkit" / "drills" / f"{lab.id}-{started}"
     folder.mkdir(parents=True)
-    text = skeleton.skeleton(lab.solution.read_text(encoding="utf-8"), lab.id)
-    write_atomically(folder / "lab.py", text)
+    write_atomically(folder / "lab.py", skeleton.fresh(lab))
     return folder / "lab.py"
 
 
