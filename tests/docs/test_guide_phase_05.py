@@ -113,5 +113,5 @@ def test_sampling():
     says(f"| temperature 2 | all | {kept(logits / 2)} |")
     says(f"| top-k, k = 2 | 2 | {kept(TopKLogitsWarper(2)(None, logits))} |")
     says(f"| top-p, p = 0.8 | the fewest that reach p: 3 | {kept(TopPLogitsWarper(0.8)(None, logits))} |")
-    says(f"at least 0.2 times the best: 4 | {kept(MinPLogitsWarper(0.2)(None, logits))} |")
+    says(f"at least 0.15 times the best: 4 | {kept(MinPLogitsWarper(0.15)(None, logits))} |")
     assert math.isclose(1000 * 0.00002, 1 / 50)

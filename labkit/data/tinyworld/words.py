@@ -38,7 +38,7 @@ zoo""".split()
 # Single things that somebody can hold. No two begin with the same word, and none is a place or a colour.
 THINGS = tuple(
     """backpack ball balloon basket bell blanket book bottle bowl broom brush bucket button cake camera candle cap card chain
-clock coat coin comb crown cup dice doll drum fan feather flag flute fork glove guitar hammer hat horn jar jug kettle
+clock coat coin comb crown cup doll drum fan feather flag flute fork glove guitar hammer hat horn jar jug kettle
 key kite ladder lamp lantern letter magnet map mask medal mirror mitten mug necklace net newspaper paintbrush pan
 pencil picture pillow pipe plate pot puppet purse puzzle quilt ribbon ring robot rope ruler sack saw scarf shell shirt shoe
 shovel spoon stamp stick stone sword teapot telescope ticket towel tray truck trumpet umbrella vase violin wagon watch
@@ -46,14 +46,14 @@ whistle""".split()
 )
 
 COLOURS = tuple("black blue brown golden gray green orange pink purple red silver white yellow".split())
-SIZES = tuple("big heavy large light little long new old short shiny small tiny".split())
+SIZES = tuple("big little long new old pretty short shiny small tiny".split())
 
 # Things that come in numbers, singular and plural.
 GOODS = tuple(
     tuple(pair.split("/"))
     for pair in """apple/apples banana/bananas berry/berries biscuit/biscuits carrot/carrots cherry/cherries cookie/cookies egg/eggs
-lemon/lemons marble/marbles melon/melons muffin/muffins nut/nuts onion/onions peach/peaches pear/pears pebble/pebbles
-plum/plums potato/potatoes tomato/tomatoes""".split()
+fig/figs grape/grapes lemon/lemons melon/melons muffin/muffins nut/nuts pancake/pancakes peach/peaches
+pear/pears plum/plums radish/radishes sandwich/sandwiches strawberry/strawberries tomato/tomatoes waffle/waffles""".split()
 )
 
 NUMBERS = tuple(
@@ -68,9 +68,12 @@ wolf""".split()
 )
 
 SPOTS = tuple(
-    """behind a door|behind a tree|behind a wall|beside a fence|beside a rock|in a box|in a corner|in a drawer|in a hole|near a
-window|on a bench|on a chair|on a shelf|on a step|on a table|under a bed|under a blue tent|under a bush|under a
-cart""".replace("\n", " ").split("|")
+    place
+    for line in """\
+behind a bush|behind a tree|behind a wall|beside a fence|beside a rock|beside a stove|in a barrel|in a box|in a corner
+in a hole|in a trunk|near a ladder|near a statue|on a bench|on a chair|on a ledge|on a step|on a table|under a cart
+under a carpet|under a tent""".splitlines()
+    for place in line.split("|")
 )
 
 WEATHER = tuple("bright chilly cloudy cold cool dark dry foggy hot mild rainy snowy stormy sunny warm windy".split())
