@@ -37,8 +37,8 @@ check: $(CORE)   ## grade one lab: make check LAB=1.1
 	@$(LABKIT) check $(LAB) $(if $(ONLY),--only $(ONLY)) $(if $(SEED),--seed $(SEED)) --install
 watch: $(CORE)   ## grade after every save: make watch LAB=1.1
 	@$(LABKIT) watch $(LAB)
-next: $(CORE)    ## the next TODO
-	@$(LABKIT) next
+next: $(CORE)    ## the next TODO, of LAB=1.1 if you like
+	@$(LABKIT) next $(LAB)
 hint: $(CORE)    ## a hint: make hint LAB=1.1 LEVEL=2
 	@$(LABKIT) hint $(LAB) $(if $(TODO),--todo $(TODO)) $(if $(LEVEL),--level $(LEVEL))
 grade: $(TEST)   ## grade other people's code: make grade SUBMISSIONS=dir

@@ -132,10 +132,10 @@ def drill(name: Name, minutes: Annotated[float, typer.Option(min=0, help="how lo
 
 
 @app.command("next")
-def next_todo() -> None:
-    """The first TODO that is not done yet, and what to type."""
+def next_todo(names: Names = None) -> None:
+    """The first TODO that is not done yet, and what to type; of some labs if you name them."""
     done = progress.load()
-    for lab in labs():
+    for lab in several(names):
         state = progress.state(lab, done)
         if state.problem:
             out.print(f"{lab}: {render.escape(state.problem)}")

@@ -57,6 +57,7 @@ def test_the_learners_loop(labkit):
     assert labkit("check", "1.1").returncode == 1
     assert "1 of 3 TODOs done" in labkit("progress").stdout
     assert "TODO scale-rows" in labkit("next").stdout
+    assert labkit("next", "1.1").stdout == labkit("next").stdout
 
 
 def test_finishing_everything(labkit):
