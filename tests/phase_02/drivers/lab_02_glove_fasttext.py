@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-import tracemalloc
 
 import numpy as np
+
+from labkit.grading.driving import peak_of
 
 
 def _whole(value):
@@ -62,14 +63,7 @@ def table(lab, ids, sentence, window, weighting):
 
 def cells_and_memory(lab, ids, sentence, window):
     """The cells, and whether as many bytes as half of a V x V table has cells were held at once."""
-    lab.cooccurrence(ids, sentence, window)  # a first call may import, and compiling a module takes megabytes
-    tracemalloc.start()
-    try:
-        before = tracemalloc.get_traced_memory()[0]
-        found = lab.cooccurrence(ids, sentence, window)
-        peak = tracemalloc.get_traced_memory()[1] - before
-    finally:
-        tracemalloc.stop()
+    found, peak = peak_of(lambda: lab.cooccurrence(ids, sentence, window))
     return {"cells": _cells(found), "held a V x V table": peak > int(ids.max()) ** 2 // 2}
 
 
