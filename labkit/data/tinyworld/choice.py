@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import accumulate
 from math import log
 from random import Random
@@ -50,10 +50,10 @@ class Chooser:
         self.nats += odds.nats[i]
         return odds.options[i]
 
-    def pick_new(self, options: Sequence[T], used: Sequence[T]) -> T:
+    def pick_new(self, options: Sequence[T], used: Collection[T]) -> T:
         """One of the options that are not in `used` (a part of them, without repeats), each as likely."""
         n = len(options)
-        self.nats += NATS[n - len(used)]
+        self.nats += log(n - len(used))
         while (option := options[int(self.random() * n)]) in used:
             pass
         return option
