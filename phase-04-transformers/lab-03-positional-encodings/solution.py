@@ -1,0 +1,351 @@
+"""Positional encodings: sinusoidal, learned, RoPE and its extensions to longer texts, ALiBi, T5's relative bias.
+
+python solution.py --preset smoke         every scheme once, in seconds
+python solution.py                        tiny language models, one per scheme, read texts longer than any in training
+
+Shapes: B batch, H heads, T query time, S key time, K size of a head (always even here), D model width.
+"""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from labkit import run
+from labkit.reference.scaled_dot_product_attention import attend_bmm, causal_mask
+
+PRESETS = {
+    "smoke": {"seeds": 1, "steps": 2, "batch": 4, "windows": 1, "workers": 1, "characters": 60_000},
+    "cpu": {"seeds": 3, "steps": 1_000, "batch": 16, "windows": 128, "workers": 2, "characters": 1_200_000},
+    "full": {"seeds": 5, "steps": 20_000, "batch": 64, "windows": 1_000, "workers": 2, "characters": 10**9},
+}
+
+LAYOUTS = ("half", "interleaved")
+Device = torch.device | str | None
+
+
+def check_even(name: str, size: int) -> None:
+    """Raises ValueError naming the argument unless `size` is even and positive: channels come in pairs."""
+    if size < 2 or size % 2:
+        raise ValueError(f"{name}: expected an even number, 2 or more, got {size}")
+
+
+# ---------------------------------------------------------------- absolute positions, added to the embeddings
+
+
+def sinusoidal(n_positions: int, d_model: int, *, device: Device = None) -> Tensor:
+    """Every position as D/2 clock hands, the fastest first; each shows its sine and, in the next column, its cosine.
+
+        PE[p, 2i] = sin(p · 10000^(-2i/D)),     PE[p, 2i+1] = cos(p · 10000^(-2i/D)),     i = 0 ... D/2 - 1
+
+    -> (n_positions, D) float32                Raises ValueError when d_model is odd.       Vaswani et al. 2017, 3.5
+    """
+    check_even("d_model", d_model)
+    # >>> sinusoidal (~4 lines): D/2 frequencies, an angle for each position and frequency, sine beside cosine
+    frequency = 10000.0 ** (-torch.arange(0, d_model, 2, dtype=torch.float64) / d_model)  # (D/2,)
+    angle = torch.arange(n_positions, dtype=torch.float64)[:, None] * frequency  # (n_positions, D/2)
+    return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1).float().to(device)
+    # <<< sinusoidal
+
+
+class LearnedPositions(nn.Module):
+    """One free vector per position, as in BERT and GPT-2. There is no row for position n_positions, and never was."""
+
+    def __init__(self, n_positions: int, d_model: int) -> None:
+        super().__init__()
+        self.table = nn.Parameter(0.02 * torch.randn(n_positions, d_model))
+
+    def forward(self, positions: Tensor) -> Tensor:
+        """positions: (T,) int   -> (T, D).     Raises ValueError for a position that the table does not have."""
+        if positions.numel() and positions.max() >= len(self.table):
+            raise ValueError(f"positions: expected at most {len(self.table) - 1}, got {int(positions.max())}")
+        return self.table[positions]
+
+
+# ---------------------------------------------------------------- rotary positions
+
+
+def inverse_frequencies(
+    head_dim: int, base: float = 10000.0, factor: float = 1.0, method: str = "linear", *, device: Device = None
+) -> Tensor:
+    """Radians per position of the K/2 channel pairs, the fastest first:    base^(-2i/K),    i = 0 ... K/2 - 1.
+
+    With a factor s > 1 a model meant for L positions is made to fit s · L of them, in one of two ways:
+    method "linear" (position interpolation): every pair turns s times more slowly;   Chen et al. 2023
+    method "ntk": the same formula with base' = base · s^(K/(K-2)), which makes the slowest pair turn exactly s times
+                  more slowly and leaves the fastest as it was.           bloc97 2023; Peng et al. 2023, section 3.1
+    -> (K/2,) float32      Raises ValueError naming head_dim (odd, or 2 with "ntk") or method.
+    """
+    check_even("head_dim", head_dim)
+    if method not in ("linear", "ntk"):
+        raise ValueError(f"method: expected 'linear' or 'ntk', got {method!r}")
+    if method == "ntk" and head_dim == 2:
+        raise ValueError("head_dim: expected at least 4 with method 'ntk', got 2: its only pair is the fastest one")
+    # >>> frequencies (~5 lines): "ntk" changes the base and nothing else, "linear" changes the result
+    if method == "ntk":
+        base, factor = base * factor ** (head_dim / (head_dim - 2)), 1.0
+    exponent = torch.arange(0, head_dim, 2, device=device).float() / head_dim  # (K/2,)
+    return 1.0 / base**exponent / factor
+    # <<< frequencies
+
+
+def rope_angles(positions: Tensor, inv_freq: Tensor) -> tuple[Tensor, Tensor]:
+    """Cosine and sine of position · frequency.
+
+    positions: (T,) or (B, T) int   inv_freq: (K/2,) float32 or float64   -> cos, sin (..., T, K/2), dtype of inv_freq
+    Raises TypeError for an inv_freq of 16 bits: bfloat16 cannot tell position 256 from 257.
+    """
+    if inv_freq.dtype not in (torch.float32, torch.float64):
+        raise TypeError(f"inv_freq: expected float32 or float64, got {inv_freq.dtype}")
+    angle = positions.to(inv_freq.dtype)[..., None] * inv_freq
+    return angle.cos(), angle.sin()
+
+
+def check_rope(x: Tensor, cos: Tensor, sin: Tensor, layout: str) -> None:
+    """Raises ValueError naming the argument unless cos and sin are (T, K/2) or (B, T, K/2) for an x of (B, H, T, K)."""
+    if layout not in LAYOUTS:
+        raise ValueError(f"layout: expected 'half' or 'interleaved', got {layout!r}")
+    if x.dim() != 4 or x.size(-1) % 2:
+        raise ValueError(f"x: expected (B, H, T, K) with even K, got {tuple(x.shape)}")
+    one, each = (x.size(2), x.size(3) // 2), (x.size(0), x.size(2), x.size(3) // 2)
+    for name, value in (("cos", cos), ("sin", sin)):
+        if tuple(value.shape) not in (one, each):
+            raise ValueError(f"{name}: expected {one} or {each}, got {tuple(value.shape)}")
+
+
+def apply_rope(x: Tensor, cos: Tensor, sin: Tensor, layout: str = "half") -> Tensor:
+    """Turns every channel pair (a, b) of x by its angle:     (a cos - b sin,  b cos + a sin),  put back in its places.
+
+    layout "half" (Llama, transformers): pair i is channels (i, i + K/2);  "interleaved" (paper, GPT-J): (2i, 2i + 1)
+    x: (B, H, T, K)   cos, sin: (T, K/2), or (B, T, K/2) if sequences differ in their positions; all heads share them
+    -> (B, H, T, K), dtype of x                                                          Su et al. 2021, eq. 34
+    """
+    check_rope(x, cos, sin, layout)
+    # >>> apply-rope (~9 lines): room for the heads in cos and sin; take the pairs apart, turn them, put them back
+    if cos.dim() == 3:
+        cos, sin = cos.unsqueeze(1), sin.unsqueeze(1)  # (B, 1, T, K/2)
+    if layout == "half":
+        a, b = x.chunk(2, dim=-1)
+        turned = torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1)
+    else:
+        a, b = x[..., 0::2], x[..., 1::2]
+        turned = torch.stack([a * cos - b * sin, b * cos + a * sin], dim=-1).flatten(-2)
+    return turned.to(x.dtype)
+    # <<< apply-rope
+
+
+def convert_layout(weight: Tensor, n_heads: int, to: str) -> Tensor:
+    """Reorders the output channels of a query or key projection for a model that uses the other layout of RoPE.
+
+    Within every head, the channels of pair i move from where the one layout keeps them to where `to` does. If wq and wk
+    are both converted, all attention scores stay what they were.
+    weight: (H·K, D), or a bias (H·K,), made for the layout that is not `to`; head h owns rows h·K ... h·K + K - 1
+    -> the same shape.      Raises ValueError naming to, or weight when its rows are not n_heads heads of even size.
+    """
+    if to not in LAYOUTS:
+        raise ValueError(f"to: expected 'half' or 'interleaved', got {to!r}")
+    if n_heads < 1 or weight.size(0) % (2 * n_heads):
+        raise ValueError(f"weight: expected rows for {n_heads} heads of even size, got {weight.size(0)} rows")
+    # >>> convert-layout (~4 lines): in every head, move the two channels of each pair to where `to` has them
+    pairs = weight.size(0) // n_heads // 2
+    now = (2, pairs) if to == "interleaved" else (pairs, 2)
+    table = weight.reshape(n_heads, *now, *weight.shape[1:])
+    return table.transpose(1, 2).reshape(weight.shape)
+    # <<< convert-layout
+
+
+def rope_attention(
+    q: Tensor, k: Tensor, v: Tensor, inv_freq: Tensor,
+    attention_factor: float = 1.0, layout: str = "half", start: int = 0,
+) -> Tensor:  # fmt: skip
+    """Causal attention with rotary positions; q, k, v as they come out of their projections.
+
+    The keys stand at positions start ... start + S - 1. The queries are the last T of these positions, as with a cache
+    of S - T keys. attention_factor (YaRN's; 1 otherwise) scales queries and keys alike, so scores grow by its square.
+    The result depends on distances only: `start` changes nothing but rounding.
+    q: (B, H, T, K)   k, v: (B, H, S, K), T <= S   inv_freq: (K/2,)   -> (B, H, T, K)
+    """
+    # >>> rope-attention (~6 lines): angles of the keys' positions, turn what asks and what is asked, then attend_bmm
+    n_queries, n_keys = q.size(2), k.size(2)
+    cos, sin = rope_angles(torch.arange(start, start + n_keys, device=q.device), inv_freq)  # (S, K/2)
+    cos, sin = cos * attention_factor, sin * attention_factor
+    q = apply_rope(q, cos[n_keys - n_queries :], sin[n_keys - n_queries :], layout)
+    k = apply_rope(k, cos, sin, layout)
+    return attend_bmm(q, k, v, causal_mask(n_queries, n_keys, device=q.device))
+    # <<< rope-attention
+
+
+# ---------------------------------------------------------------- biases on the scores
+
+
+def relative_positions(n_queries: int, n_keys: int, *, device: Device = None) -> Tensor:
+    """Position of the key minus position of the query, (T, S) int64; the last query stands at the last key."""
+    query = torch.arange(n_keys - n_queries, n_keys, device=device)
+    return torch.arange(n_keys, device=device)[None, :] - query[:, None]
+
+
+def alibi_slopes(n_heads: int, *, device: Device = None) -> Tensor:
+    """One slope per head, -> (H,) float32: how much score a step of distance costs.
+
+    For H = 2^n heads: 2^(-8/H), 2^(-16/H), ..., 2^-8. Otherwise let P be the largest power of two below H: first the P
+    slopes of P heads, then the 1st, 3rd, 5th ... of the slopes of 2P heads, until there are H.
+    Raises ValueError naming n_heads when it is below 1.                    Press et al. 2022, section 3 and code
+    """
+    # >>> alibi-slopes (~6 lines): a geometric sequence; for other numbers of heads, a second one fills up the first
+    if n_heads < 1:
+        raise ValueError(f"n_heads: expected at least 1, got {n_heads}")
+    power = 2 ** (n_heads.bit_length() - 1)  # the largest power of two <= n_heads
+    slopes = [2.0 ** (-8 * i / power) for i in range(1, power + 1)]
+    between = [2.0 ** (-4 * i / power) for i in range(1, 2 * power, 2)]  # every other slope of 2P heads
+    return torch.tensor((slopes + between)[:n_heads], device=device)
+    # <<< alibi-slopes
+
+
+def alibi_bias(n_heads: int, n_queries: int, n_keys: int, *, device: Device = None) -> Tensor:
+    """What ALiBi adds to the scores:    bias[h, t, s] = -slope_h · |distance of query t and key s|.
+
+    The last query stands at the last key. The bias hides nothing: a causal mask is still needed.
+    -> (H, T, S) float32                                                                  Press et al. 2022, section 3
+    """
+    # >>> alibi-bias (~2 lines): relative_positions and alibi_slopes, with room for each other
+    distance = relative_positions(n_queries, n_keys, device=device).abs()
+    return -alibi_slopes(n_heads, device=device)[:, None, None] * distance
+    # <<< alibi-bias
+
+
+def t5_buckets(relative: Tensor, bidirectional: bool = True, n_buckets: int = 32, max_distance: int = 128) -> Tensor:
+    """Which learned bias a relative position gets: near ones each their own, far ones together in wider and wider bins.
+
+    relative: any shape, int64, key minus query   -> the same shape, int64, in 0 ... n_buckets - 1
+    bidirectional (encoder): the upper half of the buckets is for keys after the query; each side has N = n_buckets / 2,
+        and the distance is d = |relative|. Otherwise (decoder) N = n_buckets, and all keys after the query have d = 0.
+    With E = N / 2: distances d < E have bucket d, the others E + floor(ln(d / E) / ln(max_distance / E) · (N - E)),
+    but N - 1 at most. The upper half starts at N.                              Raffel et al. 2020, section 2.1 and code
+    Raises ValueError naming n_buckets (not a multiple of 4) or max_distance (not above E).
+    """
+    exact = n_buckets // (4 if bidirectional else 2)
+    if n_buckets < 4 or n_buckets % 4:
+        raise ValueError(f"n_buckets: expected a multiple of 4, got {n_buckets}")
+    if max_distance <= exact:
+        raise ValueError(f"max_distance: expected more than {exact}, where wider buckets begin, got {max_distance}")
+    # >>> t5-buckets (~10 lines): the side first, then the near ones exactly and the far ones by their logarithm
+    side = torch.zeros_like(relative)
+    if bidirectional:
+        n_buckets //= 2
+        side = (relative > 0) * n_buckets
+        distance = relative.abs()
+    else:
+        distance = -relative.clamp(max=0)
+    share = torch.log(distance.clamp(min=1).float() / exact) / math.log(max_distance / exact)
+    far = exact + (share * (n_buckets - exact)).long()
+    return side + torch.where(distance < exact, distance, far.clamp(max=n_buckets - 1))
+    # <<< t5-buckets
+
+
+def t5_bias(table: Tensor, n_queries: int, n_keys: int, bidirectional: bool = True, max_distance: int = 128) -> Tensor:
+    """The learned bias that T5 adds to its scores, which it does not divide by the root of K.
+
+    table: (n_buckets, H)   -> (H, T, S); the last query stands at the last key
+    """
+    relative = relative_positions(n_queries, n_keys, device=table.device)
+    return table[t5_buckets(relative, bidirectional, len(table), max_distance)].permute(2, 0, 1)
+
+
+# ---------------------------------------------------------------- rotary positions for longer texts
+
+
+def yarn_frequencies(
+    head_dim: int, base: float, factor: float, original_length: int,
+    beta_fast: float = 32.0, beta_slow: float = 1.0, *, device: Device = None,
+) -> tuple[Tensor, float]:  # fmt: skip
+    """Keeps the pairs that turn often within the original length L, interpolates those that never finish a turn.
+
+    Pair i turns r = L · base^(-2i/K) / 2π times within L. Solved for i, the pair that turns r times is
+        index(r) = K · ln(L / (2π r)) / (2 ln base).
+    Pairs up to low = floor(index(beta_fast)) keep their frequency, pairs from high = ceil(index(beta_slow)) on turn
+    `factor` times more slowly. low is at least 0 and high at most K - 1. In between the two frequencies are mixed, the
+    share of the slower one rising linearly in i (a step if low = high).
+    -> inv_freq (K/2,) float32, attention_factor = 0.1 ln(factor) + 1 (1 if factor <= 1)       Peng et al. 2023, 3.2-3.4
+    """
+    # >>> yarn (~8 lines): where the ramp begins and ends, the ramp over the pairs, the mixture, the attention factor
+    logs = (math.log(original_length / (2 * math.pi * turns)) for turns in (beta_fast, beta_slow))
+    low, high = (head_dim * log / (2 * math.log(base)) for log in logs)  # pairs that turn so often within L
+    low, high = max(math.floor(low), 0), min(math.ceil(high), head_dim - 1)
+    keep = 1 - ((torch.arange(head_dim // 2, device=device) - low) / max(high - low, 0.001)).clamp(0, 1)  # (K/2,)
+    plain = inverse_frequencies(head_dim, base, device=device)
+    slow = inverse_frequencies(head_dim, base, factor, device=device)
+    return plain * keep + slow * (1 - keep), 0.1 * math.log(max(factor, 1.0)) + 1
+    # <<< yarn
+
+
+def llama3_frequencies(
+    head_dim: int, base: float, factor: float, original_length: int,
+    low_freq_factor: float, high_freq_factor: float, *, device: Device = None,
+) -> Tensor:  # fmt: skip
+    """YaRN's idea with a ramp in the number of turns, from low_freq_factor to high_freq_factor.    Llama 3.1, 2024"""
+    plain = inverse_frequencies(head_dim, base, device=device)
+    turns = original_length / (2 * math.pi / plain)
+    keep = ((turns - low_freq_factor) / (high_freq_factor - low_freq_factor)).clamp(0, 1)
+    return (1 - keep) * plain / factor + keep * plain
+
+
+def rope_frequencies(
+    head_dim: int, base: float = 10000.0, scaling: dict[str, Any] | None = None,
+    *, seq_len: int | None = None, device: Device = None,
+) -> tuple[Tensor, float]:  # fmt: skip
+    """inv_freq (K/2,) float32 and the attention factor for a `rope_parameters` (once `rope_scaling`) of transformers.
+
+    scaling: None or {"rope_type": ..., "factor": s, ...} with the type and what it needs:
+        "default"; "linear"; "ntk" (s fixed; transformers has no such type);
+        "dynamic": "ntk" with a factor that grows with the text, s · seq_len / L - (s - 1); plain up to seq_len = L;
+        "yarn": optional beta_fast, beta_slow, attention_factor;     "llama3": low_freq_factor, high_freq_factor
+        L is "original_max_position_embeddings", which the last three types need ("dynamic" only with a seq_len).
+        The base is the argument `base`; a "rope_theta" in the dict must not contradict it.
+    Raises ValueError naming scaling: unknown type, missing or unknown entry.
+    """
+    options = {name: value for name, value in (scaling or {}).items() if value is not None}
+    kind = options.pop("rope_type", options.pop("type", "default"))
+    if options.pop("rope_theta", base) != base:
+        raise ValueError(f"scaling: its rope_theta is {scaling['rope_theta']}, but base is {base}")
+    required = {
+        "default": (),
+        "linear": ("factor",),
+        "ntk": ("factor",),
+        "dynamic": ("factor",) if seq_len is None else ("factor", "original_max_position_embeddings"),
+        "yarn": ("factor", "original_max_position_embeddings"),
+        "llama3": ("factor", "original_max_position_embeddings", "low_freq_factor", "high_freq_factor"),
+    }
+    optional = {"yarn": {"beta_fast", "beta_slow", "attention_factor"}}.get(kind, {"original_max_position_embeddings"})
+    if kind not in required:
+        raise ValueError(f"scaling: expected a rope_type of {', '.join(required)}, got {kind!r}")
+    if missing := [name for name in required[kind] if name not in options]:
+        raise ValueError(f"scaling: {kind!r} needs {', '.join(missing)}")
+    if unknown := sorted(set(options) - set(required[kind]) - optional):
+        raise ValueError(f"scaling: {kind!r} knows no {', '.join(unknown)}")
+    length = options.pop("original_max_position_embeddings", None)
+    factor = options.pop("factor", 1.0)
+    if kind == "yarn":
+        given = options.pop("attention_factor", None)
+        inv_freq, attention_factor = yarn_frequencies(head_dim, base, factor, length, **options, device=device)
+        return inv_freq, attention_factor if given is None else given
+    if kind == "llama3":
+        return llama3_frequencies(head_dim, base, factor, length, **options, device=device), 1.0
+    if kind == "dynamic":
+        factor = 1.0 if seq_len is None else max(1.0, factor * seq_len / length - (factor - 1))
+    method = "ntk" if kind in ("ntk", "dynamic") else "linear"
+    return inverse_frequencies(head_dim, base, factor, method, device=device), 1.0
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = run.arguments(__doc__, PRESETS, argv, data="python-docs", device=True)
+    from labkit.reference.positional_encodings import positions_report  # the file beside this one
+
+    positions_report.show(args, SimpleNamespace(**globals()), run.load_data(args).text[: args.characters])
+
+
+if __name__ == "__main__":
+    run.main(main)
