@@ -1,0 +1,88 @@
+"""The three kinds of network that lab 3.2 compares, and the figures that show it."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from labkit import run
+
+
+class Kind(NamedTuple):
+    """blocks, biases: as `matched_hidden` wants them   d_model, rates: what suited this kind best, found on one seed"""
+
+    label: str
+    color: str
+    blocks: int
+    biases: int
+    d_model: int
+    text_rate: float
+    copy_rate: float
+
+
+KINDS = {
+    "rnn": Kind("vanilla RNN", "C3", 1, 1, 64, 1e-2, 3e-3),
+    "gru": Kind("GRU", "C2", 3, 2, 32, 1.5e-2, 1e-2),
+    "lstm": Kind("LSTM", "C0", 4, 2, 16, 3e-2, 1e-2),
+}
+LABELS = {
+    "rnn": "vanilla RNN", "gru": "GRU", "lstm": "LSTM", "lstm_0": "LSTM, b_f = 0", "lstm_1": "LSTM, b_f = 1",
+    "lstm_lag": "LSTM, b_f = ln(lag - 1)", "rnn_blank": "vanilla RNN, blanks instead of chatter",
+}  # fmt: skip
+
+
+def text(args: Any, found: dict[str, Any]) -> None:
+    """Left: training loss. Right: held-out perplexity of every seed."""
+    fig, (left, right) = run.figure(1, 2, width=10, height=4.2)
+    for place, (kind, values) in enumerate(found["models"].items()):
+        about, curve = KINDS[kind], values["curve"]
+        window = max(1, len(curve) // 25)
+        smooth = np.convolve(curve, np.ones(window) / window, mode="valid")
+        left.plot(
+            np.arange(len(smooth)) + window, smooth, color=about.color, label=f"{about.label}, F = {values['hidden']}"
+        )
+        right.plot([place] * found["seeds"], values["perplexity_by_seed"], "o", color=about.color, alpha=0.6)
+        right.plot([place - 0.25, place + 0.25], [values["perplexity"]] * 2, color=about.color)
+    left.set(
+        xlabel="steps", ylabel=f"training loss, nats (mean of {window} chunks)", title="Equal parameters, equal steps"
+    )
+    left.legend()
+    right.set_xticks(range(len(found["models"])), [KINDS[kind].label for kind in found["models"]])
+    right.set(xlim=(-0.6, 2.6), ylabel="held-out perplexity", title=f"{found['seeds']} seeds and their mean")
+    run.save_figure(args, fig, "text.png")
+
+
+def gradients(args: Any, found: dict[str, Any]) -> None:
+    fig, axes = run.figure(1, 2, width=10, height=4.2)
+    styles = {"lstm_0": ":", "lstm_1": "-", "lstm_lag": "--"}
+    for ax, when, title in zip(axes, ("start", "trained"), ("Before training", "After training on text")):
+        for name, norms in found[when].items():
+            color = KINDS[name.split("_")[0]].color
+            ax.semilogy(range(1, len(norms) + 1), norms, styles.get(name, "-"), color=color, label=LABELS[name])
+        ax.set(xlabel="steps k between state and loss", title=title)
+        ax.legend()
+    axes[0].set_ylabel("gradient, as a share of k = 1")
+    low = min(min(norms) for norms in found["trained"].values())
+    for ax in axes:
+        ax.set_ylim(max(low, 1e-24) / 10, 10)
+    run.save_figure(args, fig, "gradients.png")
+
+
+def copy(args: Any, found: dict[str, Any]) -> None:
+    fig, ax = run.figure(width=7.5, height=4.2)
+    styles = {"lstm_1": "--", "rnn_short": "--", "rnn_blank": ":"}
+    for name, values in found["trials"].items():
+        kind = name.split("_")[0]
+        label = LABELS.get(name, f"vanilla RNN, lag {values['lag']}")
+        steps = (np.arange(len(values["curve"])) + 1) * args.copy_steps / len(values["curve"])
+        ax.plot(steps, 100 * np.array(values["curve"]), styles.get(name, "-"), color=KINDS[kind].color, label=label)
+    ax.axhline(100 * found["chance"], color="0.35", linewidth=1, linestyle=":", label="guessing")
+    ax.set(
+        xlabel="steps",
+        ylabel="right answers, %",
+        title=f"One of {1 / found['chance']:.0f} symbols, {args.lag} steps later",
+        ylim=(0, 103),
+    )
+    ax.legend(fontsize=8)
+    run.save_figure(args, fig, "copy.png")
