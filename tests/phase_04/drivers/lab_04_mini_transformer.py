@@ -1,0 +1,260 @@
+"""The only test code of lab 4.4 that runs beside a learner's file: it builds models with known weights, runs them."""
+
+import torch
+
+
+def filled(module, seed, like):
+    """The module with weights drawn from a seed: matrices that mix, norm weights near 1; dtype and device of `like`."""
+    generator = torch.Generator().manual_seed(seed)
+    module = module.to(dtype=like.dtype, device=like.device)
+    with torch.no_grad():
+        for name, parameter in sorted(module.named_parameters()):
+            noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+            if parameter.dim() == 1:
+                noise = 0.3 * noise + ("norm" in name and name.endswith("weight"))
+            elif "embedding" not in name:
+                noise = 1.5 * noise / parameter.size(-1) ** 0.5
+            parameter.copy_(noise)
+    return module.eval()
+
+
+def model_of(lab, sizes, seed, device, dtype=torch.float64):
+    return filled(lab.MiniGPT(lab.GPTConfig(**sizes)), seed, torch.empty(0, dtype=dtype, device=device))
+
+
+# ---------------------------------------------------------------- parts
+
+
+def rms_norm(lab, x, weight, eps):
+    norm = lab.RMSNorm(x.size(-1), eps).to(x)
+    norm.load_state_dict({"weight": weight})
+    return norm(x).detach()
+
+
+def rms_norm_gradient(lab, x, weight, d_out):
+    norm = lab.RMSNorm(x.size(-1)).to(x)
+    norm.load_state_dict({"weight": weight})
+    x = x.clone().requires_grad_()
+    return torch.autograd.grad(norm(x), [x, norm.weight], d_out)
+
+
+def swiglu(lab, x, sizes, seed):
+    with torch.no_grad():
+        return filled(lab.SwiGLU(lab.GPTConfig(**sizes)), seed, x)(x)
+
+
+def attention(lab, x, sizes, seed, **how):
+    with torch.no_grad():
+        return filled(lab.Attention(lab.GPTConfig(**sizes)), seed, x)(x, **how)
+
+
+def rotated_attention(lab, x, sizes, seed, cos, sin):
+    return attention(lab, x, sizes, seed, rotation=(cos, sin))
+
+
+def masked_attention(lab, x, sizes, seed, mask):
+    return attention(lab, x, sizes, seed, mask=mask)
+
+
+def cross_attention(lab, x, sizes, seed, context, mask=None):
+    return attention(lab, x, sizes, seed, context=context, mask=mask)
+
+
+def attention_influence(lab, x, sizes, seed, rotation=None):
+    """moved[t, s]: how far output t moves when input s is replaced; slope[t, s]: how steeply it depends on it."""
+    layer = filled(lab.Attention(lab.GPTConfig(**sizes)), seed, x)
+    return influence(lambda inputs: layer(inputs, rotation), x)
+
+
+def influence(function, x):
+    length = x.size(1)
+    moved, slope = (torch.zeros(length, length) for _ in range(2))
+    with torch.no_grad():
+        before = function(x)
+        for s in range(length):
+            changed = x.clone()
+            changed[:, s] = -changed[:, s] + 1
+            moved[:, s] = (function(changed) - before).abs().amax((0, 2)).cpu()
+    leaf = x.clone().requires_grad_()
+    out = function(leaf)
+    for t in range(length):
+        gradient = torch.autograd.grad(out[:, t].sin().sum(), leaf, retain_graph=True)[0]
+        slope[t] = gradient.abs().amax((0, 2)).cpu()
+    return moved, slope
+
+
+def attention_dropout(lab, x, sizes, seed):
+    """In training, with one visible key and o_proj the identity: each head's output over what it is in eval mode."""
+    layer = filled(lab.Attention(lab.GPTConfig(**sizes)), seed, x)
+    with torch.no_grad():
+        layer.o_proj.weight.copy_(torch.eye(x.size(-1)))
+        quiet = layer(x)
+        torch.manual_seed(seed)
+        return quiet, (layer.train()(x) / quiet).unflatten(-1, (sizes["n_heads"], -1))
+
+
+def block(lab, x, sizes, seed):
+    with torch.no_grad():
+        return filled(lab.Block(lab.GPTConfig(**sizes)), seed, x)(x)
+
+
+def block_gradient(lab, x, sizes, seed, d_out):
+    layer, x = filled(lab.Block(lab.GPTConfig(**sizes)), seed, x), x.clone().requires_grad_()
+    (layer(x) * d_out).sum().backward()
+    return {"x": x.grad} | {name: p.grad for name, p in layer.named_parameters()}
+
+
+def block_with_rotation_and_mask(lab, x, sizes, seed, cos, sin, mask):
+    with torch.no_grad():
+        return filled(lab.Block(lab.GPTConfig(**sizes)), seed, x)(x, (cos, sin), mask)
+
+
+def block_dropout(lab, x, sizes, seed):
+    """Which values come out, in training and in eval mode, when x is 0 and both branches say 1."""
+    layer = filled(lab.Block(lab.GPTConfig(**sizes)), seed, x)
+    with torch.no_grad():
+        for writes in (layer.attention.o_proj, layer.mlp.down_proj):
+            writes.weight.zero_()
+            writes.bias.fill_(1.0)
+        torch.manual_seed(seed)
+        return [sorted(set(out.flatten().tolist())) for out in (layer.train()(x), layer.eval()(x))]
+
+
+# ---------------------------------------------------------------- the model
+
+
+def features(lab, tokens, sizes, seed, mask=None, positions=None):
+    with torch.no_grad():
+        return model_of(lab, sizes, seed, tokens.device).features(tokens, mask, positions)
+
+
+def logits_and_loss(lab, tokens, targets, sizes, seed):
+    with torch.no_grad():
+        return tuple(model_of(lab, sizes, seed, tokens.device)(tokens, targets))
+
+
+def gradients(lab, tokens, targets, sizes, seed):
+    model = model_of(lab, sizes, seed, tokens.device)
+    model(tokens, targets)[1].backward()
+    return {name: p.grad for name, p in model.named_parameters()}
+
+
+def embedding_dropout(lab, tokens, sizes, seed):
+    """What reaches the first block in training over what does in eval mode."""
+    model = model_of(lab, sizes, seed, tokens.device)
+    seen = []
+    model.blocks[0].register_forward_pre_hook(lambda block, inputs: seen.append(inputs[0]))
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        model.train()(tokens), model.eval()(tokens)
+    return seen[0] / seen[1]
+
+
+def fresh(lab, sizes, seed):
+    """A model as `MiniGPT(config)` makes it: spread of every matrix, extremes of every vector, who shares what."""
+    torch.manual_seed(seed)
+    model = lab.MiniGPT(lab.GPTConfig(**sizes))
+    found = {
+        name: (p.mean().item(), p.std().item()) if p.dim() == 2 else (p.min().item(), p.max().item())
+        for name, p in model.named_parameters()
+    }
+    shared = model.head.weight is model.embedding.weight
+    return found, shared, sum(p.numel() for p in model.parameters())
+
+
+def tied_after_a_step(lab, tokens, sizes, seed):
+    """Whether head and embedding still agree after a training step."""
+    torch.manual_seed(seed)
+    model = lab.MiniGPT(lab.GPTConfig(**sizes)).to(tokens.device)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    model(tokens, tokens)[1].backward()
+    optimizer.step()
+    return (model.head.weight - model.embedding.weight).abs().max().item()
+
+
+def inputs_and_targets(lab, ids, lengths=None):
+    return tuple(part.clone() for part in lab.shift(ids, lengths))
+
+
+# ---------------------------------------------------------------- generation
+
+
+def generate(lab, tokens, sizes, seed, n_new, temperature=1.0, top_k=None, training=False):
+    """What comes out, and whether the model is in training mode afterwards."""
+    model = model_of(lab, sizes, seed, tokens.device).train(training)
+    torch.manual_seed(seed)
+    return model.generate(tokens, n_new, temperature=temperature, top_k=top_k), model.training
+
+
+def seeded_twice(lab, tokens, sizes, seed, n_new):
+    model, made = model_of(lab, sizes, seed, tokens.device), []
+    for _ in range(2):
+        generator = torch.Generator(tokens.device).manual_seed(seed)
+        made.append(model.generate(tokens, n_new, generator=generator))
+    return made
+
+
+def next_tokens(lab, prompt, sizes, seed, rows, temperature, top_k):
+    """The token after a prompt, drawn `rows` times, and the logits it is drawn by."""
+    model = model_of(lab, sizes, seed, prompt.device)
+    torch.manual_seed(seed)
+    made = model.generate(prompt.expand(rows, -1), 1, temperature=temperature, top_k=top_k)
+    with torch.no_grad():
+        return made[:, -1], model(prompt)[0][0, -1]
+
+
+def groups(lab, sizes):
+    return dict(lab.parameter_groups(lab.GPTConfig(**sizes)))
+
+
+# ---------------------------------------------------------------- everything together
+
+
+def first_loss(lab, ids, sizes, seed):
+    torch.manual_seed(seed)
+    config = lab.GPTConfig(**sizes)
+    model = lab.MiniGPT(config).to(ids.device)
+    with torch.no_grad():
+        loss = model(*lab.shift(ids))[1].item()
+    return loss, lab.count_parameters(config), sum(p.numel() for p in model.parameters())
+
+
+def logit_influence(lab, tokens, sizes, seed):
+    """moved[t, s]: how far the logits at t move when token s becomes another one; slope[t, s]: their gradient with
+    respect to the embedding of token s. tokens: (T,), all different and not 0, so that each has a row of its own."""
+    model, length = model_of(lab, sizes, seed, tokens.device), len(tokens)
+    moved, slope = (torch.zeros(length, length) for _ in range(2))
+    logits = model(tokens[None])[0]
+    for s in range(length):
+        changed = tokens.clone()
+        changed[s] = 0
+        moved[:, s] = (model(changed[None])[0] - logits).abs().amax((0, 2)).detach().cpu()
+    for t in range(length):
+        gradient = torch.autograd.grad(logits[:, t].sin().sum(), model.embedding.weight, retain_graph=True)[0]
+        slope[t] = gradient[tokens].abs().amax(1).cpu()
+    return moved, slope
+
+
+def overfit(lab, ids, sizes, seed, steps, goal):
+    """The loss on one batch, step by step, until it is below the goal."""
+    torch.manual_seed(seed)
+    model = lab.MiniGPT(lab.GPTConfig(**sizes)).to(ids.device)
+    optimizer, losses = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=0.0), [float("inf")]
+    while losses[-1] >= goal and len(losses) <= steps:
+        optimizer.zero_grad()
+        loss = model(*lab.shift(ids))[1]
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses[1:]
+
+
+def count_and_write(lab, ids, lengths, sizes, seed):
+    """The learner's own parts in a row: count, targets, loss, gradient, a greedy continuation."""
+    model = model_of(lab, sizes, seed, ids.device)
+    inputs, targets = lab.shift(ids, lengths)
+    loss = model(inputs, targets)[1]
+    loss.backward()
+    norm = sum(p.grad.square().sum() for p in model.parameters()).sqrt()
+    made = model.generate(ids[:, :3], 8, temperature=0)
+    return lab.count_parameters(model.config), loss.detach(), norm, made
