@@ -1,0 +1,132 @@
+"""The only test code of lab 4.5 that runs beside a learner's file: models with known weights, and what moves what."""
+
+import torch
+
+
+def filled(module, seed, device, dtype=torch.float64):
+    """The module with weights drawn from a seed: matrices that mix, norm weights near 1, in eval mode."""
+    generator = torch.Generator().manual_seed(seed)
+    module = module.to(dtype=dtype, device=device)
+    with torch.no_grad():
+        for name, parameter in sorted(module.named_parameters()):
+            noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+            if parameter.dim() == 1:
+                noise = 0.3 * noise + ("norm" in name and name.endswith("weight"))
+            elif "embedding" not in name:
+                noise = 1.5 * noise / parameter.size(-1) ** 0.5
+            parameter.copy_(noise)
+    return module.eval()
+
+
+def bert_of(lab, sizes, seed, device, dtype=torch.float64):
+    return filled(lab.MiniBERT(lab.bert_config(**sizes)), seed, device, dtype)
+
+
+def features(lab, sizes, seed, tokens, real=None, segments=None):
+    """What stands at padding means nothing and is set to 0."""
+    with torch.no_grad():
+        out = bert_of(lab, sizes, seed, tokens.device).features(tokens, real, segments)
+    return out if real is None else out * real[..., None]
+
+
+def features_in_float32(lab, sizes, seed, tokens, real):
+    with torch.no_grad():
+        model = bert_of(lab, sizes, seed, tokens.device, torch.float32)
+        return model.features(tokens, real) * real[..., None]
+
+
+def feature_influence(lab, sizes, seed, tokens):
+    """(T, T): how far the feature at t moves when the token at s is replaced."""
+    model, moved = bert_of(lab, sizes, seed, tokens.device), torch.zeros(tokens.size(1), tokens.size(1))
+    with torch.no_grad():
+        before = model.features(tokens)
+        for s in range(tokens.size(1)):
+            changed = tokens.clone()
+            changed[:, s] = (changed[:, s] + 1) % sizes["vocab_size"]
+            moved[:, s] = (model.features(changed) - before).abs().amax((0, 2)).cpu()
+    return moved
+
+
+def dropped_features(lab, sizes, seed, tokens):
+    """Without blocks: share of features that are 0 in training mode, and in eval mode."""
+    model = filled(lab.MiniBERT(lab.bert_config(**sizes)), seed, tokens.device)
+    model.blocks, shares = torch.nn.ModuleList(), []
+    with torch.no_grad():
+        torch.manual_seed(seed)
+        for training in (True, False):
+            shares.append((model.train(training).features(tokens) == 0).double().mean().item())
+    return shares
+
+
+def masked_lm(lab, sizes, seed, tokens, labels=None, real=None, segments=None):
+    with torch.no_grad():
+        logits, loss = bert_of(lab, sizes, seed, tokens.device)(tokens, labels, real, segments)
+    return (logits if real is None else logits * real[..., None]), loss
+
+
+def masked_lm_gradient(lab, sizes, seed, tokens, labels):
+    """Of the loss, by the weights of the head and of the embedding that it shares."""
+    model = bert_of(lab, sizes, seed, tokens.device)
+    model(tokens, labels)[1].backward()
+    names = ("embedding.weight", "head_dense.weight", "head_norm.weight", "head_bias")
+    gradients = {name: p.grad for name, p in model.named_parameters()}
+    return [gradients[name] for name in names]
+
+
+def cross_of(lab, sizes, seed, like):
+    return filled(lab.CrossBlock(lab.GPTConfig(**sizes)), seed, like.device, like.dtype)
+
+
+def cross_block(lab, sizes, seed, x, memory, mask=None):
+    with torch.no_grad():
+        return cross_of(lab, sizes, seed, x)(x, memory, mask)
+
+
+def cross_influence(lab, sizes, seed, x, memory):
+    """How far output t moves when x at s is replaced (T, T), and when the memory at s is (T, S)."""
+    block = cross_of(lab, sizes, seed, x)
+    by_x, by_memory = torch.zeros(x.size(1), x.size(1)), torch.zeros(x.size(1), memory.size(1))
+    with torch.no_grad():
+        before = block(x, memory)
+        for moved, which in ((by_x, 0), (by_memory, 1)):
+            for s in range(moved.size(1)):
+                inputs = [x.clone(), memory.clone()]
+                inputs[which][:, s] = 1 - inputs[which][:, s]
+                moved[:, s] = (block(*inputs) - before).abs().amax((0, 2)).cpu()
+    return by_x, by_memory
+
+
+def cross_dropout(lab, sizes, seed, x, memory):
+    """Which values come out, in training and in eval mode, when x is 0 and the three branches say 1, 10 and 100."""
+    block = cross_of(lab, sizes, seed, x)
+    with torch.no_grad():
+        for size, branch in ((1.0, block.attention.o_proj), (10.0, block.cross_attention.o_proj)):
+            branch.weight.zero_()
+            branch.bias.fill_(size)
+        block.mlp.down_proj.weight.zero_()
+        block.mlp.down_proj.bias.fill_(100.0)
+        torch.manual_seed(seed)
+        return [sorted(set(out.flatten().tolist())) for out in (block.train()(x, memory), block.eval()(x, memory))]
+
+
+def t5_of(lab, sizes, seed, device):
+    return filled(lab.MiniT5(lab.GPTConfig(**sizes)), seed, device)
+
+
+def encoder_decoder(lab, sizes, seed, source, targets, real=None):
+    with torch.no_grad():
+        return t5_of(lab, sizes, seed, source.device)(source, targets, real)
+
+
+def everything(lab, sizes, seed, ids, hidden, choose, change, strangers, real):
+    """Both objectives on both models: losses, and the inputs they were computed from."""
+    special = ~real
+    inputs, labels = lab.mask_tokens(ids, special, choose, change, strangers)
+    bert = masked_lm(lab, sizes, seed, inputs, labels, real)[1]
+    pairs = [lab.corrupt_spans(row, hide, sizes["vocab_size"] - 1) for row, hide in zip(ids, hidden)]
+    source, targets = (
+        torch.nn.utils.rnn.pad_sequence(side, batch_first=True, padding_value=fill)
+        for side, fill in zip(zip(*pairs), (lab.PAD, lab.IGNORE))
+    )
+    t5 = encoder_decoder(lab, sizes, seed, source, targets, source != lab.PAD)[1]
+    return inputs, labels, bert, source, targets, t5
