@@ -8,6 +8,8 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+import signal
+import threading
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
@@ -25,6 +27,7 @@ from labkit.grading.verdicts import Failure, WeakDraw
 from labkit.grading.wire import Raised
 
 HINTS = 2
+LIMIT = 60  # CPU seconds for one call of the repository's own code
 
 
 class Oracle(Protocol):
@@ -109,12 +112,34 @@ def run_here(lab: Lab, module: Any, target: str, frame: bytes, device: str | Non
     inputs = wire.unpack(frame, device)
     before = wire.pack(inputs)
     try:
-        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        with time_limit(), contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a mistake may well divide by zero
             value = wire.copy(worker.resolve(target, module, drivers(lab))(*inputs))
     except Exception as error:
         return {"value": worker.raised(error), "mutated": False}
     return {"value": value, "mutated": wire.pack(inputs) != before}
+
+
+@contextlib.contextmanager
+def time_limit() -> Iterator[None]:
+    """Raises TimeoutError in a block that has used LIMIT seconds of CPU: a mistake may well never end.
+
+    Only where a signal can interrupt it: in the main thread, not on Windows.
+    """
+    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(*_: object) -> None:
+        raise TimeoutError(f"it did not end within {LIMIT} s of CPU time")
+
+    before = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, LIMIT)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 def play(

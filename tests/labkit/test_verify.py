@@ -6,7 +6,7 @@ import pytest
 
 from labkit import catalogue, skeleton
 from labkit.grading import checks as check_module
-from labkit.grading import compare, mistakes
+from labkit.grading import compare, mistakes, oracle
 from labkit.grading.engine import Engine
 from labkit.grading.verify import verify
 
@@ -73,6 +73,13 @@ def test_a_mistake_that_is_not_named_is_seen(problems, toy, monkeypatch):
 
     monkeypatch.setattr(engine, "matching_mistakes", lambda *_: [])
     assert "mistake bits is caught by test_entropy_of_random_rows but not named" in problems()
+
+
+def test_a_mistake_that_never_ends_is_seen(problems, toy, monkeypatch):
+    monkeypatch.setattr(oracle, "LIMIT", 0.2)
+    old = 'replace = "np.log2"'
+    found = problems(toy.mistakes_file, old, 'replace = "[0 for _ in iter(int, 1)] or np.log"')
+    assert "mistake bits is caught by test_entropy_of_random_rows but not named (named: []; timeout" in found
 
 
 def test_a_solved_skeleton_is_seen(problems, monkeypatch):
