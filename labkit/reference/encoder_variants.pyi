@@ -82,8 +82,8 @@ class MiniBERT(nn.Module):
         tokens: (B, T) int64, T <= block_size   real: (B, T) bool, False = padding; None: there is none
         segments: (B, T) int64, 0 for the first text of a row, 1 for the second; None: all 0
         -> (B, T, D). Three embeddings are added: of the token, of its position 0 ... T - 1, of its segment. Then
-        `embedding_norm`, `dropout`, and the blocks, `block(x, mask=...)`. What comes out at a real place does not
-        depend on what stands at padding; what comes out at padding means nothing.
+        `embedding_norm`, `dropout` (once, here), and the blocks, `block(x, mask=...)`. What comes out at a real place
+        does not depend on what stands at padding; what comes out at padding means nothing.
         """
         ...
 

@@ -159,13 +159,14 @@ class MiniGPT(nn.Module):
         ...
 
     def features(self, tokens: Tensor, mask: Tensor | None=None, positions: Tensor | None=None) -> Tensor:
-        """The stream after the last norm: what the head reads.   tokens: (B, T) int64 -> (B, T, D)
+        """The stream after the last norm: what the head reads.
 
+        tokens: (B, T) int64 -> (B, T, D), dtype of the weights
         mask: bool, broadcasts to (B, H, T, T), True = may look, on top of the causal one: padding, packed documents
         positions: (T,) or (B, T) int64, by default 0 ... T - 1
         By config.pos: "learned" adds position_embedding(positions) to the embedding; "sinusoidal" multiplies it by √D
         and adds rows `positions` of `positional_encodings.sinusoidal(block_size, D)`; "rope" and "alibi" add nothing.
-        `dropout` acts on the sum. Raises ValueError naming tokens unless they are (B, T) with T <= block_size.
+        `dropout` acts on that sum, once. Raises ValueError naming tokens unless they are (B, T), T <= block_size.
         """
         ...
 
@@ -180,7 +181,7 @@ class MiniGPT(nn.Module):
         """Appends n_new tokens, one forward pass each: there is no cache (lab 9.1 adds one).
 
         tokens: (B, T) int64, T >= 1 -> (B, T + n_new). The model reads the last block_size tokens at most.
-        temperature: divides the logits; 0 takes the likeliest token   top_k: draw among the k likeliest only
+        temperature: divides the logits; 0 takes the likeliest token   top_k: draw among the k likeliest, all if k > V
         generator: for torch.multinomial. Dropout is off meanwhile; afterwards the model is in the mode it was in.
         """
         ...
@@ -194,7 +195,7 @@ def shift(ids: Tensor, lengths: Tensor | None=None) -> tuple[Tensor, Tensor]:
     ...
 
 def parameter_groups(config: GPTConfig) -> dict[str, int]:
-    """How many numbers a `MiniGPT(config)` learns, from the config alone, without building it. Keys, in this order:
+    """How many numbers a `MiniGPT(config)` learns, from the config alone, without building it. Keys:
 
     embedding   the token table                        attention   the four matrices, all layers
     positions   the table of learned positions, or 0   mlp         its two (gelu) or three (swiglu) matrices, all layers

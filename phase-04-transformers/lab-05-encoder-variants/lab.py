@@ -1,4 +1,4 @@
-# labkit: lab 4.5, skeleton 4ec3e68f8e48. Fill the TODOs; then: labkit check 4.5
+# labkit: lab 4.5, skeleton b4af77c0e296. Fill the TODOs; then: labkit check 4.5
 """An encoder (BERT) and an encoder-decoder (T5) from the blocks of lab 4.4, with the tasks that they are trained on.
 
 python solution.py --preset smoke         everything once, in seconds
@@ -142,8 +142,8 @@ class MiniBERT(nn.Module):
         tokens: (B, T) int64, T <= block_size   real: (B, T) bool, False = padding; None: there is none
         segments: (B, T) int64, 0 for the first text of a row, 1 for the second; None: all 0
         -> (B, T, D). Three embeddings are added: of the token, of its position 0 ... T - 1, of its segment. Then
-        `embedding_norm`, `dropout`, and the blocks, `block(x, mask=...)`. What comes out at a real place does not
-        depend on what stands at padding; what comes out at padding means nothing.
+        `embedding_norm`, `dropout` (once, here), and the blocks, `block(x, mask=...)`. What comes out at a real place
+        does not depend on what stands at padding; what comes out at padding means nothing.
         """
         # TODO encoder (~8 lines): three embeddings, their norm, dropout, the blocks with the mask
         raise NotImplementedError("TODO encoder")

@@ -248,6 +248,8 @@ def test_no_heads(grade, rng):
 @todo("alibi-bias", points=2)
 def test_distance_costs_score(grade, rng):
     """A key that is farther away has a lower score, in every head by another slope; distance 0 costs nothing."""
+    bias = grade.call("alibi_bias", 4, 7, 7)
+    assert bias.isfinite().all(), "some entries are infinite: a bias is a price, and who may look is left to the mask"
     grade("alibi_bias", 4, 7, 7, rtol=1e-5)
     grade("alibi_bias", int(rng.integers(3, 8)), 5, 5, rtol=1e-5)
 
@@ -335,16 +337,26 @@ def test_ramp_of_other_betas(grade, rng):
 
 @todo("yarn")
 def test_ramp_ends_inside_the_head(grade, rng):
-    """The ramp begins at pair 0 at the earliest, however short the texts of training were."""
+    """The ramp begins at pair 0 at the earliest and ends at K - 1 at the latest, for texts of any length."""
     factor = float(rng.uniform(2, 16))
     grade("yarn_frequencies", 64, 10000.0, factor, 128, rtol=1e-5, atol=0)
     grade("yarn_frequencies", 16, 10000.0, factor, 64, rtol=1e-5, atol=0)
+    grade("yarn_frequencies", 64, 10000.0, factor, 131072, rtol=1e-5, atol=0)  # K/2 = 32 pairs, high = 35
+
+
+@todo("yarn")
+def test_ramp_without_length(grade, rng):
+    """Where low = high, the share of the slower frequency jumps from 0 to 1: pairs up to low keep theirs."""
+    factor = float(rng.uniform(2, 16))
+    inv_freq, _ = grade.call("yarn_frequencies", 64, 10000.0, factor, 6)
+    assert not inv_freq.isnan().any(), "NaN where low = high = 0: a ramp of length 0 is a step"
+    grade("yarn_frequencies", 64, 10000.0, factor, 6, rtol=1e-5, atol=0)
 
 
 @todo("yarn")
 def test_attention_factor_of_yarn(grade, rng):
-    """The attention factor grows with the logarithm of the factor; a factor of 1 changes nothing at all."""
-    for factor in (1.0, 4.0, float(rng.uniform(2, 40))):
+    """The attention factor grows with the logarithm of the factor, from 1 on; a factor of 1 changes nothing at all."""
+    for factor in (1.0, 0.5, 4.0, float(rng.uniform(2, 40))):
         grade("yarn_frequencies", 64, 10000.0, factor, 4096, rtol=1e-5, atol=0)
 
 

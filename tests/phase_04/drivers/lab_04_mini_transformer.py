@@ -110,8 +110,9 @@ def block_with_rotation_and_mask(lab, x, sizes, seed, cos, sin, mask):
 
 
 def block_dropout(lab, x, sizes, seed):
-    """Which values come out, in training and in eval mode, when x is 0 and both branches say 1."""
+    """Which values come out, in training and in eval mode, when both branches say 1 and the norms do nothing."""
     layer = filled(lab.Block(lab.GPTConfig(**sizes)), seed, x)
+    layer.attention_norm, layer.mlp_norm = torch.nn.Identity(), torch.nn.Identity()
     with torch.no_grad():
         for writes in (layer.attention.o_proj, layer.mlp.down_proj):
             writes.weight.zero_()
@@ -128,6 +129,11 @@ def features(lab, tokens, sizes, seed, mask=None, positions=None):
         return model_of(lab, sizes, seed, tokens.device).features(tokens, mask, positions)
 
 
+def features_in_bfloat16(lab, tokens, sizes, seed):
+    with torch.no_grad():
+        return model_of(lab, sizes, seed, tokens.device, torch.bfloat16).features(tokens)
+
+
 def logits_and_loss(lab, tokens, targets, sizes, seed):
     with torch.no_grad():
         return tuple(model_of(lab, sizes, seed, tokens.device)(tokens, targets))
@@ -140,14 +146,20 @@ def gradients(lab, tokens, targets, sizes, seed):
 
 
 def embedding_dropout(lab, tokens, sizes, seed):
-    """What reaches the first block in training over what does in eval mode."""
+    """What reaches the first block in training over what does in eval mode; and how far what comes out of a block is
+    from what goes into the next one, or into the last norm, in training."""
     model = model_of(lab, sizes, seed, tokens.device)
-    seen = []
-    model.blocks[0].register_forward_pre_hook(lambda block, inputs: seen.append(inputs[0]))
+    seen, came = [], []
+    for step in (*model.blocks, model.final_norm):
+        step.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+        step.register_forward_hook(lambda module, inputs, output: came.append(output))
     torch.manual_seed(seed)
     with torch.no_grad():
-        model.train()(tokens), model.eval()(tokens)
-    return seen[0] / seen[1]
+        model.train()(tokens)
+        first, carried = seen[0], max((a - b).abs().max().item() for a, b in zip(seen[1:], came))
+        seen.clear()
+        model.eval()(tokens)
+    return first / seen[0], carried
 
 
 def fresh(lab, sizes, seed):
@@ -183,7 +195,8 @@ def generate(lab, tokens, sizes, seed, n_new, temperature=1.0, top_k=None, train
     """What comes out, and whether the model is in training mode afterwards."""
     model = model_of(lab, sizes, seed, tokens.device).train(training)
     torch.manual_seed(seed)
-    return model.generate(tokens, n_new, temperature=temperature, top_k=top_k), model.training
+    made = model.generate(tokens, n_new, temperature=temperature, top_k=top_k)
+    return {"tokens": made, "training afterwards": model.training}
 
 
 def seeded_twice(lab, tokens, sizes, seed, n_new):
@@ -204,19 +217,24 @@ def next_tokens(lab, prompt, sizes, seed, rows, temperature, top_k):
 
 
 def groups(lab, sizes):
-    return dict(lab.parameter_groups(lab.GPTConfig(**sizes)))
+    return lab.parameter_groups(lab.GPTConfig(**sizes))
 
 
 # ---------------------------------------------------------------- everything together
 
 
+def counted_and_held(lab, sizes):
+    """The numbers of parameters as the learner's formula counts them, and as the learner's model holds them."""
+    config = lab.GPTConfig(**sizes)
+    held = sum(p.numel() for p in lab.MiniGPT(config).parameters())
+    return {"counted": lab.parameter_groups(config), "held by the model": held}
+
+
 def first_loss(lab, ids, sizes, seed):
     torch.manual_seed(seed)
-    config = lab.GPTConfig(**sizes)
-    model = lab.MiniGPT(config).to(ids.device)
+    model = lab.MiniGPT(lab.GPTConfig(**sizes)).to(ids.device)
     with torch.no_grad():
-        loss = model(*lab.shift(ids))[1].item()
-    return loss, lab.count_parameters(config), sum(p.numel() for p in model.parameters())
+        return model(*lab.shift(ids))[1].item()
 
 
 def logit_influence(lab, tokens, sizes, seed):

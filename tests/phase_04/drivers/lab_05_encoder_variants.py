@@ -48,14 +48,22 @@ def feature_influence(lab, sizes, seed, tokens):
 
 
 def dropped_features(lab, sizes, seed, tokens):
-    """Without blocks: share of features that are 0 in training mode, and in eval mode."""
-    model = filled(lab.MiniBERT(lab.bert_config(**sizes)), seed, tokens.device)
-    model.blocks, shares = torch.nn.ModuleList(), []
+    """What reaches the first block in training mode, and in eval mode; and how far, in training, what comes out of a
+    block is from what goes into the next one, or out of `features`."""
+    model, seen = bert_of(lab, sizes, seed, tokens.device), []
+    for block in model.blocks:
+        block.register_forward_pre_hook(
+            lambda module, args, names: seen.append([*args, *names.values()][0]), with_kwargs=True
+        )
+        block.register_forward_hook(lambda module, inputs, output: seen.append(output))
     with torch.no_grad():
         torch.manual_seed(seed)
-        for training in (True, False):
-            shares.append((model.train(training).features(tokens) == 0).double().mean().item())
-    return shares
+        out = model.train().features(tokens)
+        train, steps = seen[0], [*seen[1:], out]
+        carried = max((a - b).abs().max().item() for a, b in zip(steps[::2], steps[1::2]))
+        seen.clear()
+        model.eval().features(tokens)
+    return train, seen[0], carried
 
 
 def masked_lm(lab, sizes, seed, tokens, labels=None, real=None, segments=None):
