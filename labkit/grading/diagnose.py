@@ -32,7 +32,19 @@ def show(value: Any, width: int = WIDTH) -> str:
         return _number(value)
     if isinstance(value, list | tuple) and len(value) > 12:
         return _cut(_window(value, 0), width)
+    if _holds_array(value):
+        if isinstance(value, dict):
+            return _cut("{" + ", ".join(f"{k!r}: {show(v, 60)}" for k, v in value.items()) + "}", width)
+        inside = ", ".join(show(x, 100) for x in value)
+        return _cut(f"[{inside}]" if isinstance(value, list) else f"({inside})", width)
     return _cut(repr(value), width)
+
+
+def _holds_array(value: Any) -> bool:
+    """Whether repr would print whole arrays."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    return isinstance(value, list | tuple) and any(_is_array(x) or _holds_array(x) for x in value)
 
 
 def _window(items: list | tuple, at: int) -> str:

@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
@@ -193,14 +194,15 @@ def matching_mistakes(grade: Grade, failure: Failure) -> list[Known]:
     if not grade.calls:
         return []
     alike = _same_failure if failure.details.get("check") else _same_values
-    return list(alike(grade, failure))[:HINTS]
+    return list(islice(alike(grade, failure), HINTS))
 
 
-def _same_failure(grade: Grade, failure: Failure) -> Iterator[Known]:
-    for mistake in grade.draw.mistakes():
-        message = grade.draw.message(mistake.name)
-        if message and _wordless(message.splitlines()[0]) == _wordless(failure.message):
-            yield mistake
+def _same_failure(grade: Grade, failure: Failure) -> list[Known]:
+    """Those that fail with the same sentence; where none has the same numbers too, those with other numbers."""
+    said = [(mistake, grade.draw.message(mistake.name)) for mistake in grade.draw.mistakes()]
+    firsts = [(mistake, message.splitlines()[0]) for mistake, message in said if message]
+    exact = [mistake for mistake, first in firsts if first == failure.message]
+    return exact or [mistake for mistake, first in firsts if _wordless(first) == _wordless(failure.message)]
 
 
 def _wordless(text: str) -> str:
@@ -224,7 +226,7 @@ def _alike(call: Call, outcome: Any) -> bool:
 
 
 def _informative(value: Any, wanted: Any, rtol: float | None, atol: float | None) -> bool:
-    """Whether agreeing with ``value`` says anything: finite, and far from right in at least four elements."""
+    """Whether agreeing with ``value`` says anything: not NaN, and far from right in at least four elements."""
     if wanted is None or isinstance(value, Raised):
         return True
     difference = compare.compare(value, wanted, rtol, atol)
@@ -237,5 +239,5 @@ def _informative(value: Any, wanted: Any, rtol: float | None, atol: float | None
     if array.dtype.kind not in "fc":
         return True
     r, t = compare.tolerance(str(right.dtype).removeprefix("torch."), rtol, atol)
-    far = int(compare.mismatches(got, right, 10 * r, 10 * t).sum())
-    return bool(np.isfinite(array).all()) and far >= min(4, array.size)
+    far = compare.mismatches(got, right, 10 * r, 10 * t) & ~np.isnan(array)
+    return bool(np.isfinite(array).any()) and int(far.sum()) >= min(4, array.size)

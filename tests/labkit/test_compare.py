@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from labkit.grading import compare, diagnose
+from labkit.grading import compare, diagnose, oracle
 from labkit.grading.wire import Opaque, Raised, Record
 
 EQUAL = [
@@ -76,3 +76,18 @@ def test_any_two_values_can_be_compared_shown_and_diagnosed():
 def test_tolerances_are_those_asked_for(rtol, atol, equal):
     assert (compare.compare(1.0005, 1.0, rtol, atol) is None) == equal
     assert (compare.compare(np.array([1.0005]), np.array([1.0]), rtol, atol) is None) == equal
+
+
+def test_arrays_inside_containers_are_shown_short():
+    table = torch.zeros(3, 4)
+    assert diagnose.show([table, 1]) == "[Tensor float32 (3, 4) [0, 0, 0, 0, 0, 0, ...], 1]"
+    assert diagnose.show({"w": (table, None)}) == "{'w': (Tensor float32 (3, 4) [0, 0, 0, 0, 0, 0, ...], None)}"
+    assert diagnose.show([[1, 2], "a"]) == "[[1, 2], 'a']"
+
+
+def test_agreement_in_infinities_says_something_and_in_nan_nothing():
+    wanted = np.arange(8.0)
+    wrong = np.where(np.arange(8) < 4, -np.inf, 1.0)
+    assert oracle._informative(wrong, wanted, None, None)
+    assert not oracle._informative(np.full(8, np.nan), wanted, None, None)
+    assert not oracle._informative(np.full(8, np.inf), wanted, None, None)
