@@ -27,7 +27,7 @@ def learning_rate(step: int, *, peak: float, warmup: int, total: int, floor: flo
     warm-up, step < warmup: peak · (step + 1) / warmup, so no update is wasted on a rate of 0
     decay None (cosine): floor + (peak - floor) · (1 + cos πx) / 2, x = (step - warmup) / (total - warmup)
     decay D (warm-up, stable, decay): peak until the last D updates of `total`, then a straight line to the floor,
-        peak at step = total - D and floor at step = total
+        peak at step = total - D and floor at step = total; D may be 0: no line, the plateau ends at `total`
     From step = total on: floor.      Raises ValueError unless warmup + (decay or 0) <= total.
     """
     ...
@@ -99,7 +99,7 @@ def orthogonalize(matrix: Tensor, rounds: int=5) -> Tensor:
 
     X₀ = M / max(‖M‖, 1e-7) (Frobenius norm), then `rounds` times   X ← a X + (b A + c A²) X   with A = X Xᵀ
     a, b, c = 3.4445, -4.7750, 2.0315. A is made on the shorter side: a tall M is transposed first, and back at the end.
-    matrix: (m, n) of any floating dtype, left as it is  -> (m, n), same dtype      Jordan 2024
+    matrix: (m, n) of any floating dtype, left as it is  -> (m, n), computed in that dtype      Jordan 2024
     """
     ...
 

@@ -79,7 +79,8 @@ def test_every_byte_has_its_character(grade, rng):
     assert len(got) == 256 and set(got) == set(range(256)), f"expected the keys 0..255, got {len(got)} keys"
     assert len(set(got.values())) == 256, "two bytes are written as the same character"
     shown = {byte: char for byte, char in got.items() if 0x21 <= byte <= 0x7E}
-    assert all(char == chr(byte) for byte, char in shown.items()), "a visible ASCII byte is not written as itself"
+    for byte, char in sorted(shown.items()):
+        assert char == chr(byte), f"{byte:#x} is visible and should be written {chr(byte)!r}, got {char!r}"
     assert got[0x20] == "Ġ", f"the space should be written 'Ġ', got {got[0x20]!r}"
     assert got[0xAD] == "Ń", f"0xAD, the soft hyphen, is not visible and should be written 'Ń', got {got[0xAD]!r}"
     assert got[0x0A] == "Ċ" and got[0xA0] == "ł", (
@@ -184,6 +185,7 @@ def test_special_tokens_are_borders(grade, rng):
     texts = [f"{some[0]}{EOT}{some[1]} {some[2]}{EOT} {some[3]}", EOT + some[4], f"{some[5]}  {USER}{END}  {some[0]}"]
     grade("piece_counts", texts, SPECIALS)
     grade("piece_counts", texts, [EOT])
+    grade("piece_counts", [f"{some[0]}<|a|><|b|>{some[1]}<|a|>{some[2]}"], ["<|a|>", "<|a|><|b|>"])
 
 
 @todo("count-pieces")
@@ -205,7 +207,7 @@ def test_texts_may_come_from_a_generator(grade, rng):
 def test_texts_are_prepared(grade, rng):
     """Half a surrogate pair raises ValueError, and what is no str raises TypeError, as `prepare` does."""
     grade("piece_counts_with_surrogate", word(rng), word(rng), raises=ValueError, match="lone surrogate")
-    grade("piece_counts", [word(rng), 7], [EOT], raises=TypeError, match="text must be a str")
+    grade("piece_counts", [word(rng), 7], [EOT], raises=TypeError)
 
 
 # ---------------------------------------------------------------- train-merges
@@ -269,14 +271,17 @@ def test_the_order_of_the_pieces_does_not_matter(grade, rng):
     grade("merges_learned", shuffled, 40, 2, expected=first)
 
 
-@todo("train-merges", points=2, timeout=40)
+@todo("train-merges", points=2, timeout=20)
 def test_a_merge_does_not_count_everything_again(grade, rng):
     """150 merges in a corpus of rare pairs cost a few counts of the corpus, not 150."""
     letters = [chr(c) for c in range(0x21, 0x7F)]
     counts = dict(Counter("".join(row) for row in rng.choice(letters, size=(400, 7))))
-    merges, price = grade.call("merges_and_their_price", counts, 150)
+    merges, work = grade.call("merges_and_their_work", counts, 150)
     assert len(merges) == 150, f"expected 150 merges, got {len(merges)}"
-    assert price < 12, f"150 merges took as long as {price:.0f} counts of all pairs"
+    one, walked = work["one count"], work["walked through"]
+    looked_up = work["looked up"] - 2 * walked  # whoever walks through `totals` may look each entry up once or twice
+    assert looked_up < 12 * one, f"150 merges looked up as many pairs as {looked_up / one:.0f} counts of the corpus do"
+    assert walked < 12 * one, f"150 merges walked through {walked:,.0f} entries of totals, one after another"
 
 
 # ---------------------------------------------------------------- decode
@@ -355,9 +360,9 @@ def test_a_special_token_that_is_not_allowed_raises(grade, rng):
     """By default every special token in a text raises ValueError; so does one of those that are disallowed."""
     settings = [random_merges(rng, 9), SPECIALS]
     text = f"{word(rng)} {EOT} {word(rng)}{USER}"
-    grade("encoded", settings, text, raises=ValueError, match="special token")
-    grade("encoded", settings, text, [EOT], raises=ValueError, match="special token")
-    grade("encoded", settings, text, [EOT], [USER], raises=ValueError, match="special token")
+    grade("encoded", settings, text, raises=ValueError, match="special")
+    grade("encoded", settings, text, [EOT], raises=ValueError, match="special")
+    grade("encoded", settings, text, [EOT], [USER], raises=ValueError, match="special")
 
 
 @todo("encode-special", points=2)

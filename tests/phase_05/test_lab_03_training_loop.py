@@ -198,7 +198,15 @@ def test_adamw_keeps_what_it_says(grade, rng):
 def test_orthogonalize_all_shapes(grade, rng):
     """Wide, square and tall matrices."""
     for shape in ((3, 7), (5, 5), (8, 2)):
-        grade("orthogonalize", float(rng.uniform(0.1, 10)) * normal(rng, *shape), atol=1e-10)
+        grade("orthogonalize", float(rng.uniform(0.1, 10)) * normal(rng, *shape), atol=1e-5)
+
+
+@todo("newton-schulz", edge=True)
+def test_orthogonalize_on_the_shorter_side(grade, rng):
+    """A = X Xᵀ is as wide as the shorter side of the matrix, whichever side that is."""
+    for shape in ((3, 60), (60, 3)):
+        largest = grade.call("largest_tensor", normal(rng, *shape))
+        assert largest < 60 * 60, f"for a matrix of shape {shape} a tensor of {largest:,} entries was made"
 
 
 @todo("newton-schulz")
@@ -206,7 +214,7 @@ def test_orthogonalize_rounds(grade, rng):
     """As many rounds as asked for; with none the matrix is only divided by its norm."""
     matrix = normal(rng, 4, 6)
     for rounds in (0, 1, 2, 8):
-        grade("orthogonalize", matrix, rounds, atol=1e-10)
+        grade("orthogonalize", matrix, rounds, atol=1e-5)
 
 
 @todo("newton-schulz")
@@ -216,7 +224,7 @@ def test_orthogonalize_singular_values(grade, rng):
     v, _ = torch.linalg.qr(normal(rng, 9, 6))
     values = torch.tensor([1.0, 0.7, 0.5, 0.3, 0.1, 0.03], dtype=torch.float64)
     matrix = u * values @ v.mT
-    out = grade("orthogonalize", matrix, atol=1e-10)
+    out = grade("orthogonalize", matrix, atol=1e-5)
     aligned = torch.einsum("mi,mn,ni->i", u, out, v)
     assert (aligned > 0.4).all() and (aligned < 1.3).all(), f"singular values after 5 rounds: {aligned.tolist()}"
 
@@ -392,11 +400,8 @@ def run_problem(rng):
 
 def same_updates(found):
     for step, (wanted, got) in enumerate(zip(found["uninterrupted"], found["resumed"])):
-        for what, a, b in zip(
-            ("loss", "gradient norm", "learning rate", "acceptance", "loss scale", "what the guard finds usual"),
-            wanted,
-            got,
-        ):
+        for what in wanted:
+            a, b = wanted[what], got[what]
             assert a == b, f"{step + 1} updates after resuming, {what}: {b}, uninterrupted: {a}"
     assert len(found["uninterrupted"]) == len(found["resumed"]), "the resumed run has another number of updates"
 

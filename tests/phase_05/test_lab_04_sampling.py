@@ -99,6 +99,7 @@ def test_top_p(grade, rng):
     grade("each", "top_p", logits, [[p] for p in (0.3, 0.6, float(rng.uniform(0.7, 0.95)))])
     exact = torch.tensor([[0.125, 0.5, 0.25, 0.125]], dtype=torch.float64).log()
     grade("top_p", exact, 0.6)
+    grade("each", "top_p", torch.zeros(1, 4, dtype=torch.float64), [[0.25], [0.5], [0.75]])  # reached exactly
     grade("top_p", logits.float(), 0.8)
 
 
@@ -150,7 +151,7 @@ def test_masked_tokens_stay_out(grade, rng):
 def test_repetition_pushes_down(grade, rng):
     """The repetition penalty makes used tokens less likely, whatever the sign of their logit, and no other token."""
     ids = torch.from_numpy(rng.integers(0, 10, size=(6, 5)))
-    logits = normal(rng, 6, 10) - 1
+    logits = normal(rng, 6, 12) - 1  # nobody used the last two
     grade("penalize", logits, ids, float(rng.uniform(1.2, 2)))
     grade("penalize", -logits.abs(), ids, 1.4)
     grade("penalize", logits.float(), ids, 0.8)
@@ -213,6 +214,7 @@ def test_order(grade, rng):
         {"temperature": 2.5, "top_p": 0.7}, {"temperature": 0.4, "min_p": 0.1}, {"repetition": 3.0, "top_k": 3},
         {"repetition": 1.5, "presence": 1.0, "temperature": 0.5}, {"top_k": 6, "top_p": 0.8},
         {"top_p": 0.8, "typical_p": 0.7}, {"min_p": 0.3, "typical_p": 0.6},
+        {"top_p": 0.8, "min_p": 0.1}, {"top_p": 0.9, "min_p": 0.05}, {"top_p": 0.95, "min_p": 0.2},
     ])  # fmt: skip
 
 
@@ -352,6 +354,7 @@ def test_end_only_when_complete(grade, rng):
     cases = [[text, None] for text in ("[1]", "12", "[1", '{"a": 1}', "1.", "", "[", "-", '{"a": ', "[-")]
     grade("constrained", normal(rng, len(TOKENS)), TOKENS, EOS, cases)
     grade("constrained", normal(rng, len(TOKENS)), [*TOKENS[:-1], "1"], EOS, cases)
+    grade("constrained", normal(rng, len(TOKENS)), [*TOKENS[:-1], ""], EOS, cases)
     grade("constrained", normal(rng, len(TOKENS)), TOKENS, None, [["[1", None]])
 
 

@@ -3,9 +3,9 @@
 `settings` are what a tokenizer is made of: its merges, as pairs of ids, and its special tokens.
 """
 
-import sys
-import time
-import tracemalloc
+from collections import defaultdict
+
+from labkit.grading.driving import peak_of
 
 
 def alphabet_items(lab):
@@ -28,21 +28,59 @@ def merges_learned(lab, counts, n_merges, min_frequency):
     return [tuple(pair) for pair in lab.train_merges(counts, n_merges, min_frequency)]
 
 
-def merges_and_their_price(lab, counts, n_merges):
-    """The merges, and the time they took in units of one count of all pairs: the better of two attempts."""
-    clock = (
-        time.perf_counter if sys.platform == "win32" else time.process_time
-    )  # Windows counts CPU time in 16 ms steps
-    words = [lab.byte_ids(piece) for piece in counts]
-    prices = []
-    for _ in range(2):
-        start = clock()
-        lab.pair_index(words, list(counts.values()))
-        one_count = clock() - start
-        start = clock()
+class Id(int):
+    """An id that notes how often it is hashed: whoever looks up a pair of ids hashes both of them."""
+
+    hashed = 0
+
+    def __hash__(self):
+        Id.hashed += 1
+        return int.__hash__(self)
+
+
+class Totals(defaultdict):
+    """A dict that notes how many of its entries were walked through."""
+
+    walked = 0
+
+    def __iter__(self):
+        Totals.walked += len(self)
+        return super().__iter__()
+
+    def keys(self):
+        Totals.walked += len(self)
+        return super().keys()
+
+    def values(self):
+        Totals.walked += len(self)
+        return super().values()
+
+    def items(self):
+        Totals.walked += len(self)
+        return super().items()
+
+
+def merges_and_their_work(lab, counts, n_merges):
+    """The merges, and what they took: look-ups of pairs, and entries of `totals` walked through. No clock is asked.
+
+    "one count": the look-ups that it takes to count all pairs of the corpus once.
+    """
+    byte_ids, pair_index = lab.byte_ids, lab.pair_index
+
+    def watched_index(*args):
+        totals, where = pair_index(*args)
+        return Totals(int, totals), where
+
+    Id.hashed = Totals.walked = 0
+    pair_index([[Id(i) for i in byte_ids(piece)] for piece in counts], list(counts.values()))
+    one_count, Id.hashed = Id.hashed / 2, 0
+    lab.byte_ids, lab.pair_index = (lambda piece: [Id(i) for i in byte_ids(piece)]), watched_index
+    try:
         merges = lab.train_merges(counts, n_merges, 1)
-        prices.append((clock() - start) / one_count)
-    return [tuple(pair) for pair in merges], min(prices)
+    finally:
+        lab.byte_ids, lab.pair_index = byte_ids, pair_index
+    work = {"one count": one_count, "looked up": Id.hashed / 2, "walked through": Totals.walked}
+    return [tuple(map(int, pair)) for pair in merges], work
 
 
 def encoded(lab, settings, text, *special):
@@ -87,14 +125,7 @@ def stream_peak(lab, settings, text, times):
     def stream():
         return sum(1 for _ in tokenizer.encode_iterable("".join(text) for _ in range(times)))
 
-    stream()  # a first run fills the cache and imports what it needs
-    tracemalloc.start()
-    try:
-        before = tracemalloc.get_traced_memory()[0]
-        count = stream()
-        return count, tracemalloc.get_traced_memory()[1] - before
-    finally:
-        tracemalloc.stop()
+    return peak_of(stream)
 
 
 def everything(lab, texts, vocab_size, special_tokens, new, parts):

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 # ---------------------------------------------------------------- schedule, clipping
 
@@ -129,6 +130,27 @@ def averages(lab, start, gradients, options):
     return dict(optimizer.state_dict()["state"][0])
 
 
+class Sizes(TorchDispatchMode):
+    """Notes how many entries the largest tensor has that any operation makes while this is on."""
+
+    def __init__(self):
+        super().__init__()
+        self.largest = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        made = [t for t in (out if isinstance(out, tuple | list) else [out]) if isinstance(t, torch.Tensor)]
+        self.largest = max([self.largest, *(t.numel() for t in made)])
+        return out
+
+
+def largest_tensor(lab, matrix):
+    """How many entries the largest tensor has that one round of the orthogonalization makes."""
+    with Sizes() as sizes:
+        lab.orthogonalize(matrix, 1)
+    return sizes.largest
+
+
 # ---------------------------------------------------------------- loss scaling
 
 
@@ -139,7 +161,8 @@ def scaling(lab, updates, how):
         parameters = with_gradients(gradients)
         finite = scaler.unscale(p for p in parameters)
         gradients = [None if p.grad is None else p.grad.nan_to_num(0, 0, 0) for p in parameters]
-        found.append((bool(finite), float(scaler.scale), int(scaler.good), gradients))
+        state = {"finite": bool(finite), "scale": float(scaler.scale), "good": int(scaler.good)}
+        found.append(state | {"gradients": gradients})
     return found
 
 
@@ -148,7 +171,7 @@ def scales(lab, overflows, how):
     scaler, found = lab.LossScaler(**how), []
     for overflow in overflows:
         finite = scaler.unscale(with_gradients([torch.tensor([float("inf") if overflow else 1.0])]))
-        found.append((bool(finite), float(scaler.scale)))
+        found.append({"finite": bool(finite), "scale": float(scaler.scale)})
     return found
 
 
@@ -395,7 +418,8 @@ def loaded(lab, current, previous):
                 found = lab.load_checkpoint(str(path) if as_text else path)
             except Exception as problem:
                 found = type(problem).__name__
-        return found, before == {file.name: file.read_bytes() for file in where.iterdir()}
+        after = {file.name: file.read_bytes() for file in where.iterdir()}
+        return {"loaded": found, "files left as they were": before == after}
 
 
 # ---------------------------------------------------------------- the trainer
@@ -460,9 +484,11 @@ def trainer_for(lab, weights, ids, run=None, scaler=True, guard=True, **how):
 
 
 def report(trainer, update):
+    """What an update was like, and what the scaler and the guard think after it."""
     scale = trainer.scaler.scale if trainer.scaler else 0.0
     usual = sum(trainer.guard.norms) if trainer.guard else 0.0
-    return (update.loss, update.norm, update.lr, update.accepted, float(scale), float(usual))
+    found = {"loss": update.loss, "gradient norm": update.norm, "learning rate": update.lr}
+    return found | {"accepted": update.accepted, "loss scale": float(scale), "sum of usual norms": float(usual)}
 
 
 def interrupted(lab, weights, ids, stop, updates, scaler, guard):

@@ -2,18 +2,10 @@
 
 import torch
 
-MASKED = -999.0  # stands for -inf in what `each`, `processed` and `constrained` give back: differences stay finite
-
-
-def finite(results):
-    """All entries of all results in one row, in order."""
-    flat = torch.cat([result.flatten() for result in results])
-    return flat.masked_fill(flat == -torch.inf, MASKED)
-
 
 def each(lab, name, logits, arguments):
-    """The function of that name on the same logits with each of these arguments."""
-    return finite([getattr(lab, name)(logits, *rest) for rest in arguments])
+    """The function of that name on the same logits with each of these arguments: rows of numbers, -inf among them."""
+    return [getattr(lab, name)(logits, *rest).tolist() for rest in arguments]
 
 
 # ---------------------------------------------------------------- sampler
@@ -24,7 +16,7 @@ def process(lab, logits, ids, numbers):
 
 
 def processed(lab, logits, ids, settings):
-    return finite([lab.Sampler(**numbers).process(logits, ids) for numbers in settings])
+    return [lab.Sampler(**numbers).process(logits, ids).tolist() for numbers in settings]
 
 
 def frequencies(lab, logits, ids, numbers, draws, seed):
@@ -39,14 +31,18 @@ def frequencies(lab, logits, ids, numbers, draws, seed):
 
 
 class Table:
-    """A model that looks at the last two tokens.   table: (V, V, V) logits. Notes the shape of every call."""
+    """A model that looks at the last two tokens.   table: (V, V, V) logits. Notes the shape of every call.
+
+    The longer the text, the flatter: otherwise "abab" and "baba" could be equally probable but for rounding, and
+    their order would say nothing.
+    """
 
     def __init__(self, table):
         self.table, self.calls = table, []
 
     def __call__(self, ids):
         self.calls.append(tuple(ids.shape))
-        return self.table[ids[:, -2], ids[:, -1]].clone()
+        return self.table[ids[:, -2], ids[:, -1]] / (1 + ids.size(1) / 16)
 
 
 def beam(lab, table, prompt, settings):
@@ -84,11 +80,14 @@ def contrastive_calls(lab, logits, context, states, k, alpha):
 
 
 def constrained(lab, logits, tokens, eos_id, cases, mode="value"):
-    """cases: [text so far, budget] each"""
-    states = [lab.JsonPrefix(mode=mode).read(text) for text, _ in cases]
-    return finite([
-        lab.constrain(logits, state, tokens, eos_id, budget) for state, (_, budget) in zip(states, cases, strict=True)
-    ])  # fmt: skip
+    """cases: [text so far, budget] each -> for each of them the tokens that may come, with their logits"""
+    found = {}
+    for text, budget in cases:
+        left = lab.constrain(logits, lab.JsonPrefix(mode=mode).read(text), tokens, eos_id, budget).tolist()
+        names = ["the end" if i == eos_id else token for i, token in enumerate(tokens)]
+        case = f"after {text!r}" + (f", budget {budget}" if budget is not None else "")
+        found[case] = {name: logit for name, logit in zip(names, left, strict=True) if logit > -torch.inf}
+    return found
 
 
 def constrain_alone(lab, logits, text, tokens, eos_id):
