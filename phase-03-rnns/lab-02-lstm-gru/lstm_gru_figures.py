@@ -12,7 +12,6 @@ from labkit import run
 class Kind(NamedTuple):
     """blocks, biases: as `matched_hidden` wants them   d_model, rates: what suited this kind best, found on one seed"""
 
-    label: str
     color: str
     blocks: int
     biases: int
@@ -22,44 +21,44 @@ class Kind(NamedTuple):
 
 
 KINDS = {
-    "rnn": Kind("vanilla RNN", "C3", 1, 1, 64, 1e-2, 3e-3),
-    "gru": Kind("GRU", "C2", 3, 2, 32, 1.5e-2, 1e-2),
-    "lstm": Kind("LSTM", "C0", 4, 2, 16, 3e-2, 1e-2),
+    "rnn": Kind("C3", 1, 1, 64, 1e-2, 3e-3),
+    "gru": Kind("C2", 3, 2, 32, 1e-2, 1e-2),
+    "lstm": Kind("C0", 4, 2, 16, 3e-2, 1e-2),
 }
 LABELS = {
-    "rnn": "vanilla RNN", "gru": "GRU", "lstm": "LSTM", "lstm_0": "LSTM, b_f = 0", "lstm_1": "LSTM, b_f = 1",
+    "rnn": "vanilla RNN", "gru": "GRU", "lstm_0": "LSTM, b_f = 0", "lstm_1": "LSTM, b_f = 1",
     "lstm_lag": "LSTM, b_f = ln(lag - 1)", "rnn_blank": "vanilla RNN, blanks instead of chatter",
 }  # fmt: skip
+STYLES = {"lstm_1": "--", "lstm_lag": ":"}
 
 
 def text(args: Any, found: dict[str, Any]) -> None:
     """Left: training loss. Right: held-out perplexity of every seed."""
     fig, (left, right) = run.figure(1, 2, width=10, height=4.2)
-    for place, (kind, values) in enumerate(found["models"].items()):
-        about, curve = KINDS[kind], values["curve"]
+    for place, (name, values) in enumerate(found["models"].items()):
+        color, curve = KINDS[name.split("_")[0]].color, values["curve"]
         window = max(1, len(curve) // 25)
         smooth = np.convolve(curve, np.ones(window) / window, mode="valid")
-        left.plot(
-            np.arange(len(smooth)) + window, smooth, color=about.color, label=f"{about.label}, F = {values['hidden']}"
-        )
-        right.plot([place] * found["seeds"], values["perplexity_by_seed"], "o", color=about.color, alpha=0.6)
-        right.plot([place - 0.25, place + 0.25], [values["perplexity"]] * 2, color=about.color)
+        label = f"{LABELS[name]}, F = {values['hidden']}"
+        left.plot(np.arange(len(smooth)) + window, smooth, STYLES.get(name, "-"), color=color, label=label)
+        right.plot([place] * found["seeds"], values["perplexity_by_seed"], "o", color=color, alpha=0.6)
+        right.plot([place - 0.25, place + 0.25], [values["perplexity"]] * 2, color=color)
     left.set(
         xlabel="steps", ylabel=f"training loss, nats (mean of {window} chunks)", title="Equal parameters, equal steps"
     )
     left.legend()
-    right.set_xticks(range(len(found["models"])), [KINDS[kind].label for kind in found["models"]])
-    right.set(xlim=(-0.6, 2.6), ylabel="held-out perplexity", title=f"{found['seeds']} seeds and their mean")
+    right.set_xticks(range(len(found["models"])), [LABELS[name].replace(", ", "\n") for name in found["models"]])
+    right.set(xlim=(-0.6, len(found["models"]) - 0.4), ylabel="held-out perplexity")
+    right.set_title(f"{found['seeds']} seeds and their mean")
     run.save_figure(args, fig, "text.png")
 
 
 def gradients(args: Any, found: dict[str, Any]) -> None:
     fig, axes = run.figure(1, 2, width=10, height=4.2)
-    styles = {"lstm_0": ":", "lstm_1": "-", "lstm_lag": "--"}
     for ax, when, title in zip(axes, ("start", "trained"), ("Before training", "After training on text")):
         for name, norms in found[when].items():
             color = KINDS[name.split("_")[0]].color
-            ax.semilogy(range(1, len(norms) + 1), norms, styles.get(name, "-"), color=color, label=LABELS[name])
+            ax.semilogy(range(1, len(norms) + 1), norms, STYLES.get(name, "-"), color=color, label=LABELS[name])
         ax.set(xlabel="steps k between state and loss", title=title)
         ax.legend()
     axes[0].set_ylabel("gradient, as a share of k = 1")

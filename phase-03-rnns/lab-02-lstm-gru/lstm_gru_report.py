@@ -28,6 +28,7 @@ STEPS, MAX_NORM, WARMUP = 64, 1.0, 50
 HELD_OUT_ROWS = 64  # the held-out text is read in so many streams at once
 COPY_BUDGET, COPY_BATCH, COPY_TESTED, N_SYMBOLS, COPIED = 10_000, 32, 1_000, 8, 1
 COPY_D_MODEL = 16
+TEXT_TRIALS = {"rnn": ("rnn", 0.0), "gru": ("gru", 0.0), "lstm_0": ("lstm", 0.0), "lstm_1": ("lstm", 1.0)}  # and b_f
 CURVE = 20  # accuracy is averaged over so many training steps for the figure
 
 
@@ -95,7 +96,7 @@ def agreement(lab: SimpleNamespace, width: int = 12, hidden: int = 32, steps: in
 
 
 def text(args: Any, lab: SimpleNamespace, corpus: Any) -> tuple[dict[str, Any], dict[str, nn.Module]]:
-    """The three kinds on the same text: equal parameters, equal steps, several seeds. Also the models of seed 0."""
+    """All kinds on the same text: equal parameters, equal steps, several seeds. Also the models of seed 0."""
     train_ids, held_out_ids = corpus.encode(corpus.train_text), corpus.encode(corpus.held_out_text)
     rows = char_rnn.streams(train_ids, args.batch).to(args.device)
     held_out = char_rnn.streams(torch.cat([train_ids[-1:], held_out_ids]), HELD_OUT_ROWS).to(args.device)
@@ -103,15 +104,15 @@ def text(args: Any, lab: SimpleNamespace, corpus: Any) -> tuple[dict[str, Any], 
     print(f"{len(train_ids):,} characters, {held_out.numel() - HELD_OUT_ROWS:,} held out; {steps:,} steps\n")
     found: dict[str, Any] = {}
     models: dict[str, nn.Module] = {}
-    for kind, about in KINDS.items():
+    for name, (kind, forget_bias) in TEXT_TRIALS.items():
         nats, curves = [], []
-        for seed in run.progress(range(args.seeds), about.label):
+        for seed in run.progress(range(args.seeds), LABELS[name]):
             torch.manual_seed(args.seed + seed)
-            model = for_text(args, lab, kind, corpus.vocab_size)
-            curves.append(train(model, rows, args.epochs, steps, about.text_rate))
+            model = for_text(args, lab, kind, corpus.vocab_size, forget_bias)
+            curves.append(train(model, rows, args.epochs, steps, KINDS[kind].text_rate))
             nats.append(char_rnn.token_nats(model, held_out).double().mean().item())
-            models.setdefault(kind, model)
-        found[kind] = {
+            models.setdefault(name, model)
+        found[name] = {
             "hidden": model.hidden,
             "parameters": size(model),
             "nats_by_seed": nats,
@@ -121,11 +122,11 @@ def text(args: Any, lab: SimpleNamespace, corpus: Any) -> tuple[dict[str, Any], 
             "nats_sd": float(np.std(nats, ddof=1)),
             "curve": np.mean(curves, axis=0),
         }
-    for kind in ("gru", "lstm"):
-        found[kind] |= margin(found["rnn"]["nats_by_seed"], found[kind]["nats_by_seed"])
+    for name in ("gru", "lstm_0", "lstm_1"):
+        found[name] |= margin(found["rnn"]["nats_by_seed"], found[name]["nats_by_seed"])
     rows = [
-        [KINDS[k].label, f["hidden"], f["parameters"], f["perplexity"], f["nats"], f"{f['nats_sd']:.4f}", low_high(f)]
-        for k, f in found.items()
+        [LABELS[name], f["hidden"], f["parameters"], f["perplexity"], f["nats"], f"{f['nats_sd']:.4f}", low_high(f)]
+        for name, f in found.items()
     ]
     headers = ["held out", "F", "parameters", "perplexity", "nats", "sd", "ahead of the RNN"]
     print(run.table(headers, rows))
@@ -168,17 +169,14 @@ def low_high(found: dict) -> str:
 def gradients(args: Any, lab: SimpleNamespace, corpus: Any, models: dict[str, nn.Module]) -> dict[str, Any]:
     """How much of the last character's loss reaches the state k steps earlier: before training, and after."""
     windows = corpus.encode(corpus.held_out_text).unfold(0, 121, 120)[:32]
-    fresh: dict[str, tuple[str, float]] = {
-        "rnn": ("rnn", 0.0), "gru": ("gru", 0.0), "lstm_0": ("lstm", 0.0), "lstm_1": ("lstm", 1.0),
-        "lstm_lag": ("lstm", long_bias(50)),
-    }  # fmt: skip
+    fresh = TEXT_TRIALS | {"lstm_lag": ("lstm", long_bias(50))}
     found: dict[str, Any] = {"start": {}, "trained": {}}
     for name, (kind, bias) in fresh.items():
         torch.manual_seed(args.seed)
         model = for_text(args, lab, kind, corpus.vocab_size, bias)
         found["start"][name] = char_rnn_report.gradient_by_distance(copy.deepcopy(model).cpu().double(), windows)
-    for kind, model in models.items():
-        found["trained"][kind] = char_rnn_report.gradient_by_distance(copy.deepcopy(model).cpu().double(), windows)
+    for name, model in models.items():
+        found["trained"][name] = char_rnn_report.gradient_by_distance(copy.deepcopy(model).cpu().double(), windows)
     rows = []
     for when, by_name in found.items():
         for name, norms in by_name.items():

@@ -19,7 +19,7 @@ PRESETS = {
     "cpu": {
         "seeds": 3,
         "budget": 60_000,
-        "characters": 1_600_000,
+        "characters": 1_000_000,
         "epochs": 1,
         "batch": 16,
         "copy_steps": 300,

@@ -56,7 +56,7 @@ def sequence_loss(logits: Tensor, target: Tensor) -> Tensor:
     """The mean of -ln p(symbol) over all real symbols of the batch, EOS included: PAD is nothing to be learned.
 
     logits: (B, T, V)   target: (B, T) int64, padded with PAD   -> scalar
-    Every real symbol counts the same, whether its row is long or short.
+    Every real symbol counts the same, whether its row is long or short. Finite for logits of any size.
     """
     # >>> sequence-loss (~1 line): cross-entropy that does not see PAD
     return F.cross_entropy(logits.flatten(0, 1), target.flatten(), ignore_index=PAD)
@@ -253,10 +253,11 @@ def beam_search(step: Callable, state: Tensor, width: int, max_length: int, alph
     """Keeps several beginnings alive instead of one, and compares finished ones by score = log_p / length^α.
 
     Every round extends all live hypotheses by every symbol; of all these extensions together the `width` with the
-    largest log_p survive. Of those, what ends with EOS is finished, as is everything once it has max_length tokens
-    (length counts EOS); the rest lives on. It ends when nothing is alive.
+    largest log_p survive, as many in every round, however many have finished before. Of those, what ends with EOS is
+    finished, as is everything once it has max_length tokens (length counts EOS); the rest lives on. It ends when
+    nothing is alive.
     state: (1, F), of one source   width >= 1   max_length >= 1   alpha >= 0; 0 compares log_p itself
-    -> the finished hypotheses, best score first, at most `width`
+    -> of all that finished in any round the `width` best, best score first; fewer if fewer have finished
     """
     if width < 1 or max_length < 1 or alpha < 0:
         wanted = "expected width >= 1, max_length >= 1, alpha >= 0"

@@ -202,6 +202,8 @@ def test_temperature_zero_is_greedy(grade, rng):
     logits = 3 * normal(rng, 4, 6)
     grade("next_token_distribution", logits, 0.0)
     grade("next_token_distribution", logits.float(), 0, 3, 0.5)
+    close = normal(rng, 3, 1) + torch.tensor([0.0, 0.0, 1e-12, 0.0, -1.0], dtype=torch.float64)
+    grade("next_token_distribution", close, 0.0)
 
 
 @todo("next-token-distribution")
@@ -220,6 +222,13 @@ def test_top_p(grade, rng):
     logits = 1.5 * normal(rng, 5, 9)
     for p in (0.05, 0.4, 0.8, 0.95):
         grade("next_token_distribution", logits, 1.0, None, p)
+
+
+@todo("next-token-distribution")
+def test_weights_that_reach_top_p_exactly(grade, rng):
+    """The smallest set is enough as soon as its weight equals top_p: two of four equal tokens for top_p = 0.5."""
+    for p in (0.5, 0.25, 0.75):
+        grade("kept_weights", normal(rng, 3, 1).expand(3, 4).clone(), p)
 
 
 @todo("next-token-distribution")

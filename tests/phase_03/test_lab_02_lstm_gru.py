@@ -41,16 +41,12 @@ def random_weights(rng, vocab_size, d_model, hidden, layers, blocks=None):
 @todo("matched-hidden", cuda=False)
 def test_largest_width_that_fits(grade, rng):
     """Vanilla, GRU and LSTM, of every size: the largest F whose network stays within the budget."""
+    cases = []
     for blocks, biases in ((1, 1), (3, 2), (4, 2)):
-        for low, high in ((900, 3_000), (8_000, 90_000)):
-            grade(
-                "matched_hidden",
-                int(rng.integers(low, high)),
-                blocks,
-                biases,
-                int(rng.integers(3, 24)),
-                int(rng.integers(9, 20)),
-            )
+        for low, high in ((900, 3_000), (8_000, 90_000)) * 3:
+            sizes = [int(rng.integers(3, 24)), int(rng.integers(9, 20))]
+            cases.append([int(rng.integers(low, high)), blocks, biases, *sizes])
+    grade("widths", cases)
 
 
 @todo("matched-hidden", cuda=False)

@@ -7,7 +7,8 @@ from torch import nn
 
 
 def measures(lab, nats, tokens, text):
-    return [float(value) for value in lab.compression(nats, tokens, text)]
+    found = lab.compression(nats, tokens, text)
+    return [float(found.perplexity), float(found.bits_per_character), float(found.bits_per_byte)]
 
 
 def cell_with(lab, w_xh, w_hh, b):
@@ -130,15 +131,23 @@ def states_handed_on(lab, table, rows, steps):
     return model.states, losses
 
 
+# ---------------------------------------------------------------- sampling
+
+
+def kept_weights(lab, logits, top_p):
+    """The probabilities after top-p, largest first: of equal tokens any may be kept."""
+    return lab.next_token_distribution(logits, 1.0, None, top_p).sort(-1, descending=True).values
+
+
 # ---------------------------------------------------------------- generation
 
 
 def generation(lab, table, prompt, length):
-    """The tokens a model goes on with, what it read, and whether it built a graph. Each choice is the best score."""
-    model, widths = Listening(table), []
+    """The tokens a model goes on with, what it read, and the scores of every choice, which is always the best."""
+    model, scores = Listening(table), []
 
     def choose(logits):
-        widths.append(list(logits.shape))
+        scores.append(logits.clone())
         return logits.argmax(-1)
 
     with torch.no_grad():
@@ -148,7 +157,7 @@ def generation(lab, table, prompt, length):
         "tokens": made,
         "read": read[:, : prompt.size(1) + length - 1],
         "read too much": read.size(1) > prompt.size(1) + length,
-        "chosen from": widths,
+        "chosen from": scores,
     }
 
 
@@ -156,11 +165,13 @@ def generation(lab, table, prompt, length):
 
 
 def continuations(lab, rows, counts):
-    return tuple(lab.continuation_counts(lab.Counts(rows, counts)))
+    found = lab.continuation_counts(lab.Counts(rows, counts))
+    return found.rows, found.counts
 
 
 def continuations_of_text(lab, ids, n):
-    return tuple(lab.continuation_counts(lab.count_rows(lab.ngrams(ids, n))))
+    found = lab.continuation_counts(lab.count_rows(lab.ngrams(ids, n)))
+    return found.rows, found.counts
 
 
 def every_next_token(lab, train, contexts, vocab_size, discount):

@@ -3,6 +3,11 @@
 import torch
 
 
+def widths(lab, cases):
+    """matched_hidden of one case after another: budget, blocks, biases, d_model, vocab_size."""
+    return [lab.matched_hidden(*case) for case in cases]
+
+
 def cell_with(lab, kind, weights):
     """A cell of this kind that holds these weights: w_x, b_x, w_h, b_h."""
     w_x, b_x, w_h, b_h = weights

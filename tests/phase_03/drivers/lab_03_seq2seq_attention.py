@@ -144,12 +144,12 @@ def greedy_answer(lab, embedding, head, state, max_length):
 def greedy_steps(lab, embedding, head, state, max_length):
     model = TableModel(embedding, head)
     tokens = lab.greedy(model, state.clone(), max_length)
-    return tokens, model.calls
+    return {"answer": tokens, "calls of step": model.calls}
 
 
 def beam(lab, embedding, head, state, width, max_length, alpha):
     found = lab.beam_search(TableModel(embedding, head), state.clone(), width, max_length, alpha)
-    return [([int(t) for t in tokens], float(log_p), float(score)) for tokens, log_p, score in found]
+    return [([int(t) for t in h.tokens], float(h.log_p), float(h.score)) for h in found]
 
 
 def best_of_beam(lab, embedding, head, state, width, max_length, alpha):
