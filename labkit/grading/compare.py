@@ -146,7 +146,8 @@ def _compare_arrays(got: Any, wanted: Any, rtol: float | None, atol: float | Non
     bad = mismatches(got, wanted, r, t)
     if not bad.any():
         return None
-    return Difference("values", f"{int(bad.sum())} of {bad.size} elements differ", path, got, wanted)
+    message = f"{int(bad.sum())} of {bad.size} elements differ" if bad.size > 1 else "the value differs"
+    return Difference("values", message, path, got, wanted)
 
 
 def _dtype(value: Any) -> str:

@@ -152,7 +152,7 @@ def _arrays(got: np.ndarray, wanted: np.ndarray) -> str | None:
         if min(got.ndim, wanted.ndim) >= 2 and _close(got, wanted.swapaxes(-1, -2)):
             return "It is the transpose of what is wanted."
         if got.shape == wanted.shape[::-1]:
-            return "Its axes are in the opposite order."
+            return "Its shape is the wanted one backwards."
         if got.size == wanted.size:
             return "It has the right number of elements in another shape."
         return None

@@ -72,12 +72,12 @@ def _failure(out: Console, report: Report, result: Result, values: bool) -> None
         line(result.description)
     if result.message:
         line(f"But {result.message}" if result.description else result.message)
+    for sentence in result.diagnosis:
+        line(f"→ {sentence}", "bold yellow")
     if values:
         width = max((len(label) for label, _ in result.values), default=0)
         for label, text in result.values:
             line(f"{label:<{width}}  {text}")
-    for sentence in result.diagnosis:
-        line(f"→ {sentence}", "bold yellow")
     if values and result.output:
         line("it printed:", "dim")
         lines = result.output.splitlines()
