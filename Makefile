@@ -12,7 +12,7 @@ LABKIT := $(BIN)/python -m labkit.cli
 CORE := $(ENV)/.labkit-core
 TEST := $(ENV)/.labkit-test
 
-.PHONY: help start test check watch next hint grade test-cuda skeletons figures bench lint doctor
+.PHONY: help start test check watch next hint grade test-cuda skeletons figures house-models bench lint doctor
 help:            ## this list
 	@grep -E '^[a-z%-]+:.*##' Makefile | sed 's/:[^#]*## /\t/' | expand -t 22
 
@@ -49,6 +49,8 @@ skeletons: $(CORE) ## generate lab.py and requirements.txt from the solutions
 	@$(LABKIT) skeletons
 figures: $(TEST) ## run the solutions and write figures/: make figures LAB=1.1
 	@$(LABKIT) figures $(LAB)
+house-models: $(TEST) ## train the house models of phases 6 to 11 anew (hours)
+	@cd phase-05-training/lab-02-nano-gpt && $(abspath $(BIN)/python) house_models.py --prepare --train target draft --export
 bench: $(TEST)   ## speed against the usual peers, as ratios
 	@$(LABKIT) bench
 lint: $(TEST)    ## ruff

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 from labkit import run
-PRESETS = {'smoke': {'stories': 40, 'steps': 2, 'samples': 2, 'words': 6, 'documents': 2}, 'cpu': {'stories': 4000, 'steps': 400, 'samples': 40, 'words': 50, 'documents': 200}, 'full': {'stories': 20000, 'steps': 4000, 'samples': 200, 'words': 100, 'documents': 1000}}
+PRESETS = {'smoke': {'samples': 2, 'tokens': 6, 'documents': 2}, 'cpu': {'samples': 40, 'tokens': 64, 'documents': 200}, 'full': {'samples': 200, 'tokens': 128, 'documents': 1000}}
 INF = math.inf
 
 def between(name: str, value: float, low: float, high: float) -> None:

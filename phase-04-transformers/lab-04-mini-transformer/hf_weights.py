@@ -36,13 +36,18 @@ def from_transformers(theirs: nn.Module) -> MiniGPT:
     Raises ValueError for a config that `MiniGPT` cannot express, naming the field.
     """
     config = config_from_transformers(theirs.config)
+    state = state_from_transformers(theirs.state_dict(), config)
+    return filled(config, {name: tensor.detach().clone() for name, tensor in state.items()}).train(theirs.training)
+
+
+def filled(config: GPTConfig, state: dict[str, Tensor]) -> MiniGPT:
+    """A MiniGPT whose weights are these very tensors."""
     with torch.device("meta"):  # no memory and no random numbers: every weight is about to be replaced
         ours = MiniGPT(config)
-    state = state_from_transformers(theirs.state_dict(), config)
-    ours.load_state_dict({name: tensor.detach().clone() for name, tensor in state.items()}, assign=True)
+    ours.load_state_dict(state, assign=True)
     if config.tie_weights:
-        ours.head.weight = ours.embedding.weight  # two copies were assigned
-    return ours.train(theirs.training)
+        ours.head.weight = ours.embedding.weight  # two were assigned
+    return ours
 
 
 def to_transformers(ours: MiniGPT) -> nn.Module:

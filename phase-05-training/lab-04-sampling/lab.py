@@ -1,4 +1,4 @@
-# labkit: lab 5.4, skeleton bdfed5d38d3f. Fill the TODOs; then: labkit check 5.4
+# labkit: lab 5.4, skeleton 14c7a902b7be. Fill the TODOs; then: labkit check 5.4
 """Sampling: from logits to text. Truncation, penalties, beam search, contrastive search, and JSON by construction.
 
 Logits are float32 or float64. A token that must not be drawn has the logit -inf, before and after every function here:
@@ -21,9 +21,9 @@ from torch.nn import functional as F
 from labkit import run
 
 PRESETS = {
-    "smoke": {"stories": 40, "steps": 2, "samples": 2, "words": 6, "documents": 2},
-    "cpu": {"stories": 4000, "steps": 400, "samples": 40, "words": 50, "documents": 200},
-    "full": {"stories": 20_000, "steps": 4000, "samples": 200, "words": 100, "documents": 1000},
+    "smoke": {"samples": 2, "tokens": 6, "documents": 2},
+    "cpu": {"samples": 40, "tokens": 64, "documents": 200},
+    "full": {"samples": 200, "tokens": 128, "documents": 1000},
 }
 INF = math.inf
 

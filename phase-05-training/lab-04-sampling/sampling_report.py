@@ -19,37 +19,35 @@ import torch
 from torch import Tensor
 
 from labkit import data, run
-from labkit.reference import mini_transformer
+from labkit.reference.bpe_tokenizer import BPETokenizer
+from labkit.reference.mini_transformer import MiniGPT
+from labkit.reference.nano_gpt import house_models
 
-WORDS = re.compile(r"\w+|[^\w\s]")
-END = "<|endoftext|>"
-WINDOW, BATCH, PEAK_RATE = 64, 32, 3e-3
-PROMPT = 12  # words of a story the model has not seen
-BEAM_PROMPTS, BEAM_WORDS = 20, 12
+PROMPT = 16  # tokens of a story the model has not seen, <|endoftext|> first
+BEAM_PROMPTS, BEAM_TOKENS = 20, 12
 HUMAN = "TinyWorld itself"
 
 
 def show(args: Any, lab: SimpleNamespace) -> None:
     model, held_out = language_model(args)
-    prompts = held_out[: args.samples, :PROMPT]
+    prompts = held_out[:, :PROMPT]
     results: dict[str, Any] = {
-        "model": {"vocab": len(model.words), "parameters": model.parameters, "held_out_nats": model.nats(held_out)}
+        "model": {"parameters": model.parameters, "held_out_nats": model.nats(held_out)}
     }
-    print(f"{len(model.words)} words, {model.parameters:,} parameters, {args.steps} steps")
-    print(f"held-out text: {results['model']['held_out_nats']:.2f} nats per word\n")
-    texts = {HUMAN: held_out[: args.samples, : PROMPT + args.words]}
-    for name, sample in run.progress(strategies(lab, model, args.words).items(), "sampling"):
+    print(f"house model: {model.parameters:,} parameters, {results['model']['held_out_nats']:.2f} nats per token here\n")
+    texts = {HUMAN: held_out}
+    for name, sample in run.progress(strategies(lab, model, args.tokens).items(), "sampling"):
         texts[name] = sample(prompts)
     found = {name: measures(model, ids) for name, ids in texts.items()}
     results["strategies"] = {re.sub(r"\W+", "_", name): row for name, row in found.items()}
-    header = ["strategy", "nats/word", "distinct-1", "distinct-4", "self-BLEU", "repeats"]
+    header = ["strategy", "nats/token", "distinct-1", "distinct-4", "self-BLEU", "repeats"]
     print(run.table(header, [[name, *row.values()] for name, row in found.items()]))
     for name in ("greedy", "top-p 0.9", "temperature 2"):
         print(f"\n{name}: ... {model.decode(texts[name][0, PROMPT : PROMPT + 24])}")
     likely = beams(lab, model, prompts[:BEAM_PROMPTS])
     print("\n" + run.table(["beams", "ln p of the best"], likely))
     results["beams"] = {f"n{n}": log_p for n, log_p in likely}
-    kept = set_sizes(lab, model, held_out[: args.samples])
+    kept = set_sizes(lab, model, held_out)
     results["json"] = valid_json(lab, args)
     plot_strategies(args, found)
     plot_set_sizes(args, kept)
@@ -60,11 +58,11 @@ def show(args: Any, lab: SimpleNamespace) -> None:
 
 
 @dataclass
-class WordModel:
-    """A small decoder of lab 4.4 over whole words. `words[i]` is what id i writes."""
+class LanguageModel:
+    """The target of lab 5.2's house models: a decoder of lab 4.4 and the tokenizer of lab 5.1."""
 
-    net: torch.nn.Module
-    words: list[str]
+    net: MiniGPT
+    tokenizer: BPETokenizer
 
     @property
     def parameters(self) -> int:
@@ -72,8 +70,8 @@ class WordModel:
 
     @torch.no_grad()
     def hidden(self, ids: Tensor) -> Tensor:
-        """(B, T) -> (B, T, D), of the last WINDOW tokens"""
-        return self.net.features(ids[:, -WINDOW:])
+        """(B, T) -> (B, T, D)"""
+        return self.net.features(ids)
 
     def next_logits(self, ids: Tensor) -> Tensor:
         """(B, T) -> (B, V)"""
@@ -82,60 +80,28 @@ class WordModel:
     @torch.no_grad()
     def nats(self, ids: Tensor) -> float:
         """Mean -ln p of every token after the prompt, at temperature 1.   ids: (B, PROMPT + L)"""
-        total = 0.0
-        for t in range(PROMPT, ids.size(1)):
-            log_p = self.next_logits(ids[:, :t]).log_softmax(-1)
-            total -= log_p.gather(-1, ids[:, t : t + 1]).mean().item()
-        return total / (ids.size(1) - PROMPT)
+        log_p = self.net(ids)[0][:, PROMPT - 1 : -1].log_softmax(-1)
+        return -log_p.gather(-1, ids[:, PROMPT:, None]).mean().item()
 
     def decode(self, ids: Tensor) -> str:
-        return re.sub(r" (?=[.,?!])", "", " ".join(self.words[i] for i in ids.tolist()))
+        return self.tokenizer.decode(ids.tolist())
 
 
-def language_model(args: Any) -> tuple[WordModel, Tensor]:
-    """The model whose text is measured, and held-out text (N, PROMPT + args.words) of the same kind.
-
-    Everything else in this file asks for `next_logits`, `hidden`, `nats` and `decode` only: the one place to change
-    for another model. Trained here, on stories, for args.steps steps; a tenth of the stories is held out.
-    """
-    corpus = data.load("tinyworld", limit=args.stories)
+def language_model(args: Any) -> tuple[LanguageModel, Tensor]:
+    """The model, and stories of the test split, which it has not seen: (args.samples, PROMPT + args.tokens)."""
+    model = LanguageModel(*house_models.load("target", args.device))
+    corpus = data.load("tinyworld-test", limit=2 * args.samples)
     args.data_versions = corpus.versions
-    stories = [WORDS.findall(document.text) for document in corpus.documents]
-    words = [END, *sorted({word for story in stories for word in story})]
-    number = {word: i for i, word in enumerate(words)}
-    stories = [torch.tensor([number[word] for word in story]) for story in stories]
-    length = PROMPT + args.words
-    first_held_out = len(stories) * 9 // 10
-    held_out = [story[:length] for story in stories[first_held_out:] if len(story) >= length]
-    separated = [torch.cat([torch.tensor([0]), story]) for story in stories[:first_held_out]]
-    config = mini_transformer.GPTConfig.llama(
-        vocab_size=len(words), block_size=WINDOW, n_layers=2, n_heads=4, d_model=64, tie_weights=True
-    )
-    model = WordModel(mini_transformer.MiniGPT(config).to(args.device), words)
-    train(model.net, torch.cat(separated).to(args.device), args.steps)
-    return model, torch.stack(held_out[: max(args.samples, 1)]).to(args.device)
-
-
-def train(net: torch.nn.Module, ids: Tensor, steps: int) -> None:
-    """Random windows, AdamW, a short warm-up and a straight line down to zero."""
-    windows = ids.unfold(0, WINDOW + 1, 1)
-    optimizer = torch.optim.AdamW(net.parameters(), lr=PEAK_RATE, betas=(0.9, 0.95), weight_decay=0.01)
-    net.train()
-    for step in run.progress(range(steps), "training"):
-        optimizer.param_groups[0]["lr"] = PEAK_RATE * min((step + 1) / 20, 1 - step / steps)
-        batch = windows[torch.randint(len(windows), (BATCH,), device=ids.device)]
-        loss = net(batch[:, :-1], batch[:, 1:])[1]
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        optimizer.step()
-    net.eval()
+    eot, length = model.tokenizer.eot_id, PROMPT + args.tokens
+    stories = ([eot, *model.tokenizer.encode_ordinary(document.text)] for document in corpus.documents)
+    long_enough = [story[:length] for story in stories if len(story) >= length]
+    return model, torch.tensor(long_enough[: args.samples], device=args.device)
 
 
 # ---------------------------------------------------------------- strategies
 
 
-def strategies(lab: SimpleNamespace, model: WordModel, length: int) -> dict[str, Any]:
+def strategies(lab: SimpleNamespace, model: LanguageModel, length: int) -> dict[str, Any]:
     """name -> a function from prompts (B, PROMPT) to texts (B, PROMPT + length)"""
     settings = {
         "greedy": {"temperature": 0.0},
@@ -179,11 +145,11 @@ def strategies(lab: SimpleNamespace, model: WordModel, length: int) -> dict[str,
     return found | {"beam search, 4": beam, "contrastive, 0.6": contrastive}
 
 
-def beams(lab: SimpleNamespace, model: WordModel, prompts: Tensor) -> list[tuple[int, float]]:
+def beams(lab: SimpleNamespace, model: LanguageModel, prompts: Tensor) -> list[tuple[int, float]]:
     """How likely the best text found is, for growing numbers of beams."""
     found = []
     for n in (1, 2, 4, 8, 16):
-        best = [lab.beam_search(model.next_logits, prompt, n, BEAM_WORDS, alpha=0.0)[0].score for prompt in prompts]
+        best = [lab.beam_search(model.next_logits, prompt, n, BEAM_TOKENS, alpha=0.0)[0].score for prompt in prompts]
         found.append((n, sum(best) / len(best)))
     return found
 
@@ -225,7 +191,7 @@ def repeats(texts: Sequence[Sequence[int]], n: int = 4) -> float:
     return sum(1 - distinct([text], n) for text in texts) / len(texts)
 
 
-def measures(model: WordModel, ids: Tensor) -> dict[str, float]:
+def measures(model: LanguageModel, ids: Tensor) -> dict[str, float]:
     texts = ids[:, PROMPT:].tolist()
     return {
         "nats": model.nats(ids),
@@ -236,8 +202,8 @@ def measures(model: WordModel, ids: Tensor) -> dict[str, float]:
     }
 
 
-def set_sizes(lab: SimpleNamespace, model: WordModel, ids: Tensor) -> dict[str, list[float]]:
-    """In real contexts: the entropy of the next word, and how many words each rule would keep."""
+def set_sizes(lab: SimpleNamespace, model: LanguageModel, ids: Tensor) -> dict[str, list[float]]:
+    """In real contexts: the entropy of the next token, and how many tokens each rule would keep."""
     rules = {
         "top-k 40": lambda x: lab.top_k(x, 40),
         "top-p 0.9": lambda x: lab.top_p(x, 0.9),
@@ -310,10 +276,10 @@ def plot_strategies(args: Any, found: dict[str, dict[str, float]]) -> None:
             size = 15 if name == HUMAN else 8
             ax.plot(row["nats"], row[key], marker, color=colour, ms=size, alpha=0.8, mec="white", label=name)
         ax.set_xscale("log")
-        ax.set_xticks([1.5, 2, 3, 4, 5], ["1.5", "2", "3", "4", "5"])
+        ax.set_xticks([0.5, 0.7, 1, 1.5, 2, 3], ["0.5", "0.7", "1", "1.5", "2", "3"])
         ax.minorticks_off()
         ax.set_title(title)
-        ax.set_xlabel("nats per word (likely text on the left)")
+        ax.set_xlabel("nats per token (likely text on the left)")
     handles, names = axes[0].get_legend_handles_labels()
     fig.legend(handles, names, loc="outside lower center", ncols=4, fontsize=9)
     run.save_figure(args, fig, "strategies.png")
@@ -325,7 +291,7 @@ def plot_set_sizes(args: Any, kept: dict[str, list[float]]) -> None:
         if name != "entropy":
             ax.plot(kept["entropy"], sizes, "o", ms=4, alpha=0.5, label=name)
     ax.set_yscale("log")
-    ax.set_xlabel("entropy of the next word (nats)")
-    ax.set_ylabel("words kept")
+    ax.set_xlabel("entropy of the next token (nats)")
+    ax.set_ylabel("tokens kept")
     ax.legend()
     run.save_figure(args, fig, "set_sizes.png")
