@@ -229,7 +229,7 @@ def report(found: dict[str, Any]) -> None:
         "ngram": f"Kneser-Ney, {floors.ORDER} tokens", "best": f"this model, after update {found['best_step']:,}",
         "entropy": "the generator's own entropy",
     }  # fmt: skip
-    rows = [[text, found[name], math.exp(found[name])] for name, text in names.items() if name in found]
+    rows = [[text, found[name], f"{math.exp(found[name]):,.1f}"] for name, text in names.items() if name in found]
     print(run.table(["held out", "nats per token", "perplexity"], rows) + "\n")
 
 

@@ -31,10 +31,9 @@ HUMAN = "TinyWorld itself"
 def show(args: Any, lab: SimpleNamespace) -> None:
     model, held_out = language_model(args)
     prompts = held_out[:, :PROMPT]
-    results: dict[str, Any] = {
-        "model": {"parameters": model.parameters, "held_out_nats": model.nats(held_out)}
-    }
-    print(f"house model: {model.parameters:,} parameters, {results['model']['held_out_nats']:.2f} nats per token here\n")
+    nats = model.nats(held_out)
+    results: dict[str, Any] = {"model": {"parameters": model.parameters, "held_out_nats": nats}}
+    print(f"house model: {model.parameters:,} parameters, {nats:.2f} nats per token here\n")
     texts = {HUMAN: held_out}
     for name, sample in run.progress(strategies(lab, model, args.tokens).items(), "sampling"):
         texts[name] = sample(prompts)
