@@ -184,12 +184,12 @@ def _compare_sequences(got: Any, wanted: Any, rtol: float | None, atol: float | 
         bad = a != b if b.dtype.kind in "biu" else mismatches(a, b, *tolerance("float64", rtol, atol))
         if len(a) == len(b) and not bad.any():
             return None
+    if len(got) != len(wanted):
+        return Difference("structure", _length(got, wanted), path, got, wanted)
     for index, (x, y) in enumerate(zip(got, wanted)):
         if difference := _compare(x, y, rtol, atol, f"{path}[{index}]"):
-            if len(got) != len(wanted):
-                difference = Difference("structure", _length(got, wanted), difference.path, got, wanted)
             return difference
-    return None if len(got) == len(wanted) else Difference("structure", _length(got, wanted), path, got, wanted)
+    return None
 
 
 def _length(got: Any, wanted: Any) -> str:
