@@ -17,7 +17,17 @@ from typing import TYPE_CHECKING, Any
 
 from labkit.output import figure, save_figure, save_results, table
 
-__all__ = ["arguments", "figure", "load_data", "main", "progress", "save_figure", "save_results", "table"]
+__all__ = [
+    "arguments",
+    "figure",
+    "load_data",
+    "main",
+    "milliseconds",
+    "progress",
+    "save_figure",
+    "save_results",
+    "table",
+]
 
 if TYPE_CHECKING:
     from labkit.data import Corpus
@@ -199,6 +209,22 @@ def progress(iterable: Iterable, description: str, total: int | None = None) -> 
         if outermost:
             bars.stop()
             _bars = None
+
+
+def milliseconds(work: Callable[[], Any], device: str = "cpu") -> float:
+    """How long one call takes; on "cuda" all the work that it starts, and none that was started before."""
+
+    def wait() -> None:
+        if device == "cuda":
+            import torch
+
+            torch.cuda.synchronize()
+
+    wait()
+    began = time.perf_counter()
+    work()
+    wait()
+    return 1e3 * (time.perf_counter() - began)
 
 
 # ---------------------------------------------------------------- entry point

@@ -30,3 +30,23 @@ def peak_of(call: Callable[[], Any]) -> tuple[Any, int]:
         return value, tracemalloc.get_traced_memory()[1] - before
     finally:
         tracemalloc.stop()
+
+
+def filled(module: Any, seed: int, like: Any) -> Any:
+    """The module with weights drawn from a seed, in eval mode: matrices that mix, norm weights near 1.
+
+    like: a tensor that says dtype and device
+    """
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    module = module.to(dtype=like.dtype, device=like.device)
+    with torch.no_grad():
+        for name, parameter in sorted(module.named_parameters()):
+            noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+            if parameter.dim() == 1:
+                noise = 0.3 * noise + ("norm" in name and name.endswith("weight"))
+            elif "embedding" not in name:
+                noise = 1.5 * noise / parameter.size(-1) ** 0.5
+            parameter.copy_(noise)
+    return module.eval()

@@ -48,7 +48,7 @@ def distances(args: Any, lab: SimpleNamespace) -> dict[str, float]:
     began = time.perf_counter()
     looped = torch.stack([torch.stack([((a - b) ** 2).sum() for b in y]) for a in x])
     loop_ms = 1e3 * (time.perf_counter() - began)
-    broadcast_ms = min(milliseconds(lambda: lab.pairwise(x, y)) for _ in range(10 * args.repeats))
+    broadcast_ms = min(run.milliseconds(lambda: lab.pairwise(x, y)) for _ in range(10 * args.repeats))
     assert torch.allclose(looped, lab.pairwise(x, y)[1], rtol=1e-4)
     print(f"80 x 100 distances: loop {loop_ms:.1f} ms, broadcast {broadcast_ms:.2f} ms\n")
     return {"loop_ms": loop_ms, "broadcast_ms": broadcast_ms, "ratio": loop_ms / broadcast_ms}
@@ -255,7 +255,7 @@ def step_times(args: Any, batch_sizes: tuple[int, ...] = (1, 4, 16, 64, 256, 102
         times[device] = {}
         for size in run.progress(batch_sizes, f"step times, {device}"):
             step = training_step(device, size)
-            times[device][str(size)] = min(milliseconds(step) for _ in range(args.repeats + 2))  # 2 to warm up
+            times[device][str(size)] = min(run.milliseconds(step) for _ in range(args.repeats + 2))  # 2 to warm up
     headers = ["batch", *(f"{device} ms/step" for device in devices), f"{devices[-1]} µs/row"]
     rows = [[size, *(times[device][str(size)] for device in devices)] for size in batch_sizes]
     print(run.table(headers, [[*row, 1e3 * row[-1] / row[0]] for row in rows]))
@@ -278,12 +278,6 @@ def training_step(device: str, size: int) -> Callable[[], None]:
             getattr(torch, device).synchronize()
 
     return step
-
-
-def milliseconds(function: Callable[[], Any]) -> float:
-    began = time.perf_counter()
-    function()
-    return 1e3 * (time.perf_counter() - began)
 
 
 def plot_times(args: Any, batch_sizes: tuple[int, ...], times: dict[str, dict[str, float]]) -> None:

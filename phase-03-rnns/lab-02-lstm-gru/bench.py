@@ -7,7 +7,6 @@ python bench.py --device cuda       there nn.LSTM and nn.GRU are cuDNN's
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -42,16 +41,6 @@ def reading(forward: Callable[[], Tensor]) -> Tensor:
     return forward()
 
 
-def milliseconds(work: Callable[[], Any], device: str) -> float:
-    if device == "cuda":
-        torch.cuda.synchronize()
-    began = time.perf_counter()
-    work()
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return 1e3 * (time.perf_counter() - began)
-
-
 def measure(args: Any, kind: str, hidden: int) -> dict[str, float]:
     """Median milliseconds, own and torch's in turn, so that a busy moment of the machine meets both; median ratio."""
     make_own, make_twin = PAIRS[kind]
@@ -67,7 +56,7 @@ def measure(args: Any, kind: str, hidden: int) -> dict[str, float]:
     for mode, pair in works.items():
         for work in pair:  # the first calls load libraries and choose kernels
             work()
-        times = [[milliseconds(work, args.device) for work in pair] for _ in range(args.repeats)]
+        times = [[run.milliseconds(work, args.device) for work in pair] for _ in range(args.repeats)]
         found[f"{mode}_own_ms"], found[f"{mode}_torch_ms"] = (statistics.median(column) for column in zip(*times))
         found[f"{mode}_ratio"] = statistics.median(a / b for a, b in times)
     return found

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import multiprocessing
 import re
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -62,7 +61,7 @@ def measure(name: str, length: int, mode: str, args: dict[str, Any]) -> dict[str
     peak = peak_mib(work, args["device"])
     return {
         f"{mode}_mib": peak,
-        f"{mode}_ms": min(milliseconds(work, args["device"]) for _ in range(args["repeats"])),
+        f"{mode}_ms": min(run.milliseconds(work, args["device"]) for _ in range(args["repeats"])),
     }
 
 
@@ -96,16 +95,6 @@ def peak_mib(work: Callable[[], Any], device: str) -> float | None:
     kib = [int(re.search(rf"{field}:\s+(\d+) kB", text)[1]) for field, text in
            (("VmRSS", before), ("VmHWM", status.read_text()))]  # fmt: skip
     return max(0, kib[1] - kib[0]) / 2**10
-
-
-def milliseconds(work: Callable[[], Any], device: str) -> float:
-    if device == "cuda":
-        torch.cuda.synchronize()
-    began = time.perf_counter()
-    work()
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return 1e3 * (time.perf_counter() - began)
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -6,7 +6,6 @@ python bench.py --device cuda --widths 512 1024 2048
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from statistics import median
 from typing import Any
@@ -47,16 +46,6 @@ def workload(layer: Callable[[Tensor], Tensor], x: Tensor, mode: str) -> Callabl
     return lambda: layer(leaf).sum().backward()
 
 
-def milliseconds(work: Callable[[], Any], device: str) -> float:
-    if device == "cuda":
-        torch.cuda.synchronize()
-    began = time.perf_counter()
-    work()
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return 1e3 * (time.perf_counter() - began)
-
-
 def interleaved(works: dict[str, Callable[[], Any]], rounds: int, device: str) -> dict[str, float]:
     """Median milliseconds of each, and the median over the rounds of its ratio to torch in the *same* round.
 
@@ -67,7 +56,7 @@ def interleaved(works: dict[str, Callable[[], Any]], rounds: int, device: str) -
     times: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(rounds):
         for name, work in works.items():
-            times[name].append(milliseconds(work, device))
+            times[name].append(run.milliseconds(work, device))
     found = {f"{name}_ms": median(values) for name, values in times.items()}
     for name in ("fused", "loop"):
         found[f"{name}_ratio"] = median(a / b for a, b in zip(times[name], times["torch"]))

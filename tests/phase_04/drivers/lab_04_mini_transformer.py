@@ -2,20 +2,7 @@
 
 import torch
 
-
-def filled(module, seed, like):
-    """The module with weights drawn from a seed: matrices that mix, norm weights near 1; dtype and device of `like`."""
-    generator = torch.Generator().manual_seed(seed)
-    module = module.to(dtype=like.dtype, device=like.device)
-    with torch.no_grad():
-        for name, parameter in sorted(module.named_parameters()):
-            noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
-            if parameter.dim() == 1:
-                noise = 0.3 * noise + ("norm" in name and name.endswith("weight"))
-            elif "embedding" not in name:
-                noise = 1.5 * noise / parameter.size(-1) ** 0.5
-            parameter.copy_(noise)
-    return module.eval()
+from labkit.grading.driving import filled
 
 
 def model_of(lab, sizes, seed, device, dtype=torch.float64):

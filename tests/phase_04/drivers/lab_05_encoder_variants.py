@@ -2,24 +2,11 @@
 
 import torch
 
-
-def filled(module, seed, device, dtype=torch.float64):
-    """The module with weights drawn from a seed: matrices that mix, norm weights near 1, in eval mode."""
-    generator = torch.Generator().manual_seed(seed)
-    module = module.to(dtype=dtype, device=device)
-    with torch.no_grad():
-        for name, parameter in sorted(module.named_parameters()):
-            noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
-            if parameter.dim() == 1:
-                noise = 0.3 * noise + ("norm" in name and name.endswith("weight"))
-            elif "embedding" not in name:
-                noise = 1.5 * noise / parameter.size(-1) ** 0.5
-            parameter.copy_(noise)
-    return module.eval()
+from labkit.grading.driving import filled
 
 
 def bert_of(lab, sizes, seed, device, dtype=torch.float64):
-    return filled(lab.MiniBERT(lab.bert_config(**sizes)), seed, device, dtype)
+    return filled(lab.MiniBERT(lab.bert_config(**sizes)), seed, torch.empty(0, dtype=dtype, device=device))
 
 
 def features(lab, sizes, seed, tokens, real=None, segments=None):
@@ -82,7 +69,7 @@ def masked_lm_gradient(lab, sizes, seed, tokens, labels):
 
 
 def cross_of(lab, sizes, seed, like):
-    return filled(lab.CrossBlock(lab.GPTConfig(**sizes)), seed, like.device, like.dtype)
+    return filled(lab.CrossBlock(lab.GPTConfig(**sizes)), seed, like)
 
 
 def cross_block(lab, sizes, seed, x, memory, mask=None):
@@ -118,7 +105,7 @@ def cross_dropout(lab, sizes, seed, x, memory):
 
 
 def t5_of(lab, sizes, seed, device):
-    return filled(lab.MiniT5(lab.GPTConfig(**sizes)), seed, device)
+    return filled(lab.MiniT5(lab.GPTConfig(**sizes)), seed, torch.empty(0, dtype=torch.float64, device=device))
 
 
 def encoder_decoder(lab, sizes, seed, source, targets, real=None):

@@ -282,6 +282,17 @@ def test_house_models_in_transformers(houses, name):
     assert their_tokenizer.decode(marked) == "Ida.<|im_end|>"
 
 
+def test_the_card_says_what_they_are(houses):
+    card = (house_models.folder_of("target").parent / "README.md").read_text(encoding="utf-8")
+    configs = [gpt.config for gpt, _ in houses.values()]
+    row = " | ".join(f"{c.n_layers}, {c.d_model}, {c.n_heads}" for c in configs)
+    assert f"| layers, width, heads | {row} |" in card
+    assert f"updates of {house_models.BATCH * house_models.ACCUMULATION} documents" in card
+    assert {f"{c.vocab_size:,} ids" in card and f"context {c.block_size}" in card for c in configs} == {True}
+    for token in house_data.SPECIAL_TOKENS[:4]:
+        assert f"`{token}`" in card
+
+
 def test_house_models_know_their_world(houses):
     """On 48 test stories the target answers most clozes, the draft clearly fewer, and what is written ends."""
     right = {}
