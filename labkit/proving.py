@@ -88,7 +88,7 @@ def _twins_not_graded() -> int:
 
 def _parallel() -> list[str]:
     cores = min(4, os.cpu_count() or 1)
-    return ["-n", str(cores), "--dist", "loadgroup"] if cores > 1 else []
+    return ["-n", str(cores)] if cores > 1 else []
 
 
 def _totals(report: Path) -> dict[str, int]:

@@ -14,12 +14,20 @@ import pytest
 from labkit.grading.session import InfraError, Template
 from tests.grading import suite
 
+SHARED = ("test_hostile.py", "test_bites.py", "test_sandbox.py")  # they look at what is left on the machine
 
-def pytest_collection_modifyitems(items):
-    """One after another even under xdist: these tests look at what is left on the machine."""
-    for item in items:
-        if item.path.name in ("test_hostile.py", "test_bites.py", "test_sandbox.py"):
-            item.add_marker(pytest.mark.xdist_group("what is left on the machine"))
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """One worker runs ``SHARED`` from end to end, the others share the rest test by test."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class OneWorkerForShared(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return "shared" if Path(nodeid.partition("::")[0]).name in SHARED else nodeid
+
+    # xdist's own groups do nothing under pytest 9.2: github.com/pytest-dev/pytest-xdist/issues/1386
+    return OneWorkerForShared(config, log) if config.getvalue("dist") == "load" else None
 
 
 @pytest.fixture(scope="module")
@@ -32,10 +40,23 @@ def subreaper():
         ctypes.CDLL(None).prctl(36, 0, 0, 0, 0)
 
 
+@contextlib.contextmanager
+def alone():
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    with open(Path(tempfile.gettempdir(), f"hostile-{os.getuid()}.lock"), "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 @pytest.fixture(scope="session")
 def world():
+    """One at a time on a machine: a second worker, or a second run, waits here."""
     os.environ["LABKIT_HOSTILE"] = suite.SECRET
-    with suite.world() as made:
+    with alone(), suite.world() as made:
         yield made
     del os.environ["LABKIT_HOSTILE"]
 

@@ -188,6 +188,7 @@ def world() -> Iterator[World]:
         sleeper = stack.enter_context(subprocess.Popen(["sleep", "600"]))
         stack.callback(sleeper.kill)
         made = World(folder, server.getsockname()[1], sleeper.pid)
+        made.left_behind()  # by a run that was killed
         yield made
 
 
