@@ -246,6 +246,29 @@ def test_what_a_beam_returns(attention, width, longest, alpha, seed):
             assert score == pytest.approx(total / len(tokens) ** alpha)
 
 
+def test_worked_example_of_a_beam():
+    """The README's table of three rounds. The state holds the last two symbols, the older one first."""
+    end, a, b = lab.EOS, 3, 4
+    after = {
+        (0, lab.BOS): {a: 0.5, b: 0.4, end: 0.1},
+        (lab.BOS, a): {a: 0.4, b: 0.3, end: 0.3},
+        (lab.BOS, b): {a: 0.05, b: 0.05, end: 0.9},
+        (a, a): {a: 0.15, b: 0.05, end: 0.8},
+    }
+
+    def step(token, state):
+        state = torch.stack([state[:, 1], token.double()], dim=1)
+        rows = [after[tuple(row)] for row in state.int().tolist()]
+        return torch.tensor([[row.get(symbol, 0.0) for symbol in range(5)] for row in rows]).log(), state
+
+    def said(width):
+        found = lab.beam_search(step, torch.zeros(1, 2).double(), width, 3)
+        return [(hypothesis.tokens, round(hypothesis.score, 3)) for hypothesis in found]
+
+    assert said(2) == [([b, end], -0.511), ([a, a, end], -0.611)]
+    assert said(1) == [([a, a, end], -0.611)]
+
+
 def test_beam_search_names_bad_arguments():
     for width, longest, alpha in ((0, 3, 1.0), (2, 0, 1.0), (2, 3, -1.0)):
         with pytest.raises(ValueError, match="expected width >= 1, max_length >= 1, alpha >= 0"):
