@@ -110,6 +110,7 @@ def save_results(args: argparse.Namespace, results: dict[str, Any], name: str = 
         "command": args.command,
         "date": time.strftime("%Y-%m-%d"),
         "seconds": round(time.perf_counter() - args.started, 1),
+        "cpu_seconds": round(sum(os.times()[:4]), 1),  # of all its processes; other work on the machine adds nothing
         "device": _describe_device(getattr(args, "device", "cpu")),
         "threads": torch.get_num_threads() if torch else int(os.environ.get("OMP_NUM_THREADS") or _cores()),
         "versions": versions | getattr(args, "data_versions", {}),

@@ -145,7 +145,7 @@ def minibatches(x: Tensor, y: Tensor, order: Tensor, batch_size: int) -> Iterato
 def train(model: nn.Module, batches: Iterable, optimizer: torch.optim.Optimizer, epochs: int) -> list[float]:
     """The loop of every later lab: for each batch of each epoch, one optimiser step down the mean squared error.
 
-    model: (B, D) -> (B, 1)   batches: pairs x (B, D), y (B,), to be walked once per epoch
+    model: (B, D) -> (B, 1)   batches: pairs x (B, D), y (B,), walked anew in every epoch: their order may change
     -> the batch loss before each step, as Python floats
     """
     ...

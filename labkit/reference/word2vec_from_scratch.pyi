@@ -27,7 +27,7 @@ class Vocabulary:
 def build_vocabulary(sentences: Iterable[Sequence[str]], min_count: int=5) -> Vocabulary:
     """Every word that occurs min_count times or more: the most frequent first, equally frequent ones alphabetically.
 
-    Raises ValueError when min_count < 1, and when no word is frequent enough.
+    Raises ValueError when min_count < 1, naming it, and when no word is frequent enough.
     """
     ...
 
@@ -43,7 +43,8 @@ def keep_probability(counts: np.ndarray, t: float, formula: str='c') -> np.ndarr
 
     "paper": an occurrence is DISCARDED with probability 1 - √(t/f)    Mikolov, Sutskever et al. 2013, eq. 5
     "c":     an occurrence is KEPT with probability √(t/f) + t/f       word2vec.c, and gensim after it
-    counts: (V,) int64  -> (V,) float64, never above 1. Raises ValueError for another formula, and for t <= 0.
+    counts: (V,) int64  -> (V,) float64, never above 1.
+    Raises ValueError naming the argument for another formula, and for t <= 0.
     """
     ...
 
@@ -74,7 +75,7 @@ def nearest(vectors: np.ndarray, query: np.ndarray, k: int=10, exclude: Sequence
 
     vectors: (V, D)   query: (D,), of any length   exclude: ids that may not be answers
     -> ids (k,) int64, cosines (k,); fewer when fewer words are left. A vector of zeros has cosine 0 with everything.
-    Raises ValueError when k < 1.
+    Raises ValueError naming k when k < 1.
     """
     ...
 

@@ -1,4 +1,4 @@
-# labkit: lab 1.4, skeleton ff29581f742f. Fill the TODOs; then: labkit check 1.4
+# labkit: lab 1.4, skeleton 3fe66422e265. Fill the TODOs; then: labkit check 1.4
 """PyTorch essentials: tensors, autograd and optimisers, each built once by hand and compared with the real thing.
 
 Shapes: N, M rows, B batch, T query time, S key time, H heads, K head size, D features, F hidden width, V classes.
@@ -86,7 +86,7 @@ def score_and_mix(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     q: (B, T, H, K)   k, v: (B, S, H, K)   (time before heads, as a linear layer delivers them)
     -> scores (B, H, T, S) = Σ_k q[b,t,h,k] k[b,s,h,k],   mixture (B, T, H, K) = Σ_s scores[b,h,t,s] v[b,s,h,k]
     """
-    # TODO score-and-mix (~2 lines): name every axis; those missing on the right are summed
+    # TODO score-and-mix (~2 lines): give every axis a letter; one that is missing behind the arrow is summed over
     raise NotImplementedError("TODO score-and-mix")
     # END TODO score-and-mix
 
@@ -214,7 +214,7 @@ def minibatches(x: Tensor, y: Tensor, order: Tensor, batch_size: int) -> Iterato
 def train(model: nn.Module, batches: Iterable, optimizer: torch.optim.Optimizer, epochs: int) -> list[float]:
     """The loop of every later lab: for each batch of each epoch, one optimiser step down the mean squared error.
 
-    model: (B, D) -> (B, 1)   batches: pairs x (B, D), y (B,), to be walked once per epoch
+    model: (B, D) -> (B, 1)   batches: pairs x (B, D), y (B,), walked anew in every epoch: their order may change
     -> the batch loss before each step, as Python floats
     """
     losses = []

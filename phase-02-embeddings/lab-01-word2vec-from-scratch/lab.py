@@ -1,4 +1,4 @@
-# labkit: lab 2.1, skeleton bc4f54833458. Fill the TODOs; then: labkit check 2.1
+# labkit: lab 2.1, skeleton 77c8d02984d1. Fill the TODOs; then: labkit check 2.1
 """Word2vec from scratch: skip-gram with negative sampling in NumPy, by hand, then in batched PyTorch; and CBOW.
 
 python solution.py
@@ -46,7 +46,7 @@ class Vocabulary:
 def build_vocabulary(sentences: Iterable[Sequence[str]], min_count: int = 5) -> Vocabulary:
     """Every word that occurs min_count times or more: the most frequent first, equally frequent ones alphabetically.
 
-    Raises ValueError when min_count < 1, and when no word is frequent enough.
+    Raises ValueError when min_count < 1, naming it, and when no word is frequent enough.
     """
     # TODO vocabulary (~6 lines): count, drop the rare, order
     raise NotImplementedError("TODO vocabulary")
@@ -70,7 +70,8 @@ def keep_probability(counts: np.ndarray, t: float, formula: str = "c") -> np.nda
 
     "paper": an occurrence is DISCARDED with probability 1 - √(t/f)    Mikolov, Sutskever et al. 2013, eq. 5
     "c":     an occurrence is KEPT with probability √(t/f) + t/f       word2vec.c, and gensim after it
-    counts: (V,) int64  -> (V,) float64, never above 1. Raises ValueError for another formula, and for t <= 0.
+    counts: (V,) int64  -> (V,) float64, never above 1.
+    Raises ValueError naming the argument for another formula, and for t <= 0.
     """
     # TODO keep-probability (~5 lines): shares, one of the two formulas, cut off at 1
     raise NotImplementedError("TODO keep-probability")
@@ -115,7 +116,7 @@ def nearest(
 
     vectors: (V, D)   query: (D,), of any length   exclude: ids that may not be answers
     -> ids (k,) int64, cosines (k,); fewer when fewer words are left. A vector of zeros has cosine 0 with everything.
-    Raises ValueError when k < 1.
+    Raises ValueError naming k when k < 1.
     """
     # TODO nearest (~6 lines): cosines, the excluded ones out, a stable order
     raise NotImplementedError("TODO nearest")

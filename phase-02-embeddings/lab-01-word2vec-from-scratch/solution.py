@@ -45,7 +45,7 @@ class Vocabulary:
 def build_vocabulary(sentences: Iterable[Sequence[str]], min_count: int = 5) -> Vocabulary:
     """Every word that occurs min_count times or more: the most frequent first, equally frequent ones alphabetically.
 
-    Raises ValueError when min_count < 1, and when no word is frequent enough.
+    Raises ValueError when min_count < 1, naming it, and when no word is frequent enough.
     """
     # >>> vocabulary (~6 lines): count, drop the rare, order
     if min_count < 1:
@@ -75,7 +75,8 @@ def keep_probability(counts: np.ndarray, t: float, formula: str = "c") -> np.nda
 
     "paper": an occurrence is DISCARDED with probability 1 - √(t/f)    Mikolov, Sutskever et al. 2013, eq. 5
     "c":     an occurrence is KEPT with probability √(t/f) + t/f       word2vec.c, and gensim after it
-    counts: (V,) int64  -> (V,) float64, never above 1. Raises ValueError for another formula, and for t <= 0.
+    counts: (V,) int64  -> (V,) float64, never above 1.
+    Raises ValueError naming the argument for another formula, and for t <= 0.
     """
     # >>> keep-probability (~5 lines): shares, one of the two formulas, cut off at 1
     if formula not in ("paper", "c"):
@@ -133,7 +134,7 @@ def nearest(
 
     vectors: (V, D)   query: (D,), of any length   exclude: ids that may not be answers
     -> ids (k,) int64, cosines (k,); fewer when fewer words are left. A vector of zeros has cosine 0 with everything.
-    Raises ValueError when k < 1.
+    Raises ValueError naming k when k < 1.
     """
     # >>> nearest (~6 lines): cosines, the excluded ones out, a stable order
     if k < 1:

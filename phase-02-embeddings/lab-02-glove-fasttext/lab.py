@@ -1,4 +1,4 @@
-# labkit: lab 2.2, skeleton 143b859c6fff. Fill the TODOs; then: labkit check 2.2
+# labkit: lab 2.2, skeleton ee04751794ca. Fill the TODOs; then: labkit check 2.2
 """Word vectors by counting, by factorising and by spelling: PPMI with SVD, GloVe, FastText, next to lab 2.1's word2vec.
 
 python solution.py
@@ -29,7 +29,7 @@ def character_ngrams(word: str, min_n: int = 3, max_n: int = 6) -> list[str]:
 
     The marks < and > count as characters, but neither of them alone is an n-gram (which only min_n = 1 could give).
     character_ngrams("as", 2, 3) == ["<a", "<as", "as", "as>", "s>"]
-    Raises ValueError unless 1 <= min_n <= max_n.      Bojanowski et al. 2017, section 3.2
+    Raises ValueError naming min_n unless 1 <= min_n <= max_n.      Bojanowski et al. 2017, section 3.2
     """
     # TODO character-ngrams (~6 lines): the marks, every start, every length that still fits
     raise NotImplementedError("TODO character-ngrams")
@@ -86,8 +86,9 @@ def cooccurrence(
     A pair of positions at distance d adds its weight to both cells (a, b) and (b, a) - twice to (a, a) if the words are
     equal. "harmonic": 1/d, as in GloVe.  "linear": (W - d + 1)/W, what word2vec's dynamic window does on average.
     ids, sentence: (N,) int64, sentence ascending
-    -> row, column (M,) int64, x (M,) float64: every non-zero cell once, by row, then by column.
-    Memory: no V x V array, no Python loop over the tokens.  Raises ValueError for window < 1 and another weighting.
+    -> row, column (M,) int64, x (M,) float64: every non-zero cell once, by row, then by column; three empty arrays for
+    a text in which no two words meet, an empty one too.      Memory: no V x V array, no Python loop over the tokens.
+    Raises ValueError naming the argument for window < 1 and another weighting.
     """
     # TODO cooccurrence (~11 lines): pairs by distance, one number for each cell, equal numbers added up
     raise NotImplementedError("TODO cooccurrence")
@@ -102,7 +103,7 @@ def shifted_pmi(
     ln [P(w, c) / (P(w) Pₙ(c))] - ln K,  P(w, c) = x / Σx,  P(w): the row's share of Σx,
     Pₙ(c) ∝ (sum of column c)^power over all columns, so that it adds up to 1; power = 1 is plain PMI.
     Each cell comes once at most; the matrix need not be symmetric.      Levy and Goldberg 2014, eq. 12
-    Raises ValueError for negatives <= 0.
+    Raises ValueError naming negatives when it is 0 or less.
     """
     # TODO shifted-pmi (~7 lines): three distributions, one logarithm, the shift
     raise NotImplementedError("TODO shifted-pmi")

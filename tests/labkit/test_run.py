@@ -204,7 +204,7 @@ def test_results_hold_plain_rounded_numbers(args):
     record = json.loads(run.save_results(args, {"a": values, "big": 10**20}).read_text(encoding="utf-8"))
     plain = {"third": 0.333333, "f": 0.1, "ids": [0, 1], "n": 3, "t": [1, None], "é": "é"}
     assert record["results"] == {"a": plain, "big": 10**20}
-    assert list(record) == ["command", "date", "seconds", "device", "threads", "versions", "results"]
+    assert list(record) == ["command", "date", "seconds", "cpu_seconds", "device", "threads", "versions", "results"]
     assert (record["versions"]["numpy"], record["versions"]["python-docs"]) == (np.__version__, "3.11")
     tensors = {"loss": torch.tensor(0.5, requires_grad=True), "w": torch.ones(2, dtype=torch.bfloat16)}
     path = run.save_results(args, tensors, name="bench")

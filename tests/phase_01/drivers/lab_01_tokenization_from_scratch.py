@@ -5,7 +5,8 @@
 
 
 def vocab_head(lab, pieces, special_tokens):
-    return lab.build_vocab(pieces, 1, special_tokens)[: len(special_tokens)]
+    vocab = lab.build_vocab(pieces, 1, special_tokens)
+    return vocab[: len(special_tokens)] if isinstance(vocab, list) else vocab
 
 
 def vocab_of_generator(lab, pieces, min_freq, special_tokens):
@@ -65,6 +66,11 @@ def stream_as_written(lab, ids):
             yield i
 
     return [(read, chunk) for chunk in lab.ByteLevelTokenizer().stream(model())]
+
+
+def good_characters_as_written(lab, ids):
+    """Every character but U+FFFD with the number of ids that had been read when it came."""
+    return [(read, c) for read, chunk in stream_as_written(lab, ids) for c in chunk if c != "\N{REPLACEMENT CHARACTER}"]
 
 
 def everything(lab, texts, text, training):

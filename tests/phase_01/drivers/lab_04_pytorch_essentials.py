@@ -2,7 +2,7 @@
 
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, Sampler, TensorDataset
 
 # ---------------------------------------------------------------- the scalar autograd
 
@@ -139,13 +139,28 @@ def batches(lab, x, y, order, batch_size):
     return [tuple(pair) for pair in lab.minibatches(x, y, order, batch_size)]
 
 
+class OtherOrderEachTime(Sampler):
+    """The numbers of the rows, begun one further on each time the rows are walked: a shuffle without chance."""
+
+    def __init__(self, rows):
+        self.rows, self.walks = rows, 0
+
+    def __iter__(self):
+        start, self.walks = self.walks % self.rows, self.walks + 1
+        return iter([*range(start, self.rows), *range(start)])
+
+    def __len__(self):
+        return self.rows
+
+
 def train_linear(lab, x, y, weight, bias, settings, batch_size, epochs):
-    """`train` on an nn.Linear with a DataLoader that keeps the rows in order: losses and final parameters."""
+    """`train` on an nn.Linear with a DataLoader that changes the order each epoch: losses and final parameters."""
     model = nn.Linear(x.size(1), 1, dtype=x.dtype, device=x.device)
     model.load_state_dict({"weight": weight, "bias": bias})
     settings = dict(settings)
     optimizer = getattr(torch.optim, settings.pop("name"))(model.parameters(), **settings)
-    losses = lab.train(model, DataLoader(TensorDataset(x, y), batch_size=batch_size), optimizer, epochs)
+    batches = DataLoader(TensorDataset(x, y), batch_size=batch_size, sampler=OtherOrderEachTime(len(x)))
+    losses = lab.train(model, batches, optimizer, epochs)
     return {"losses": losses, "weight": model.weight.detach().clone(), "bias": model.bias.detach().clone()}
 
 
