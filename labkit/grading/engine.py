@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from labkit import skeleton
 from labkit.catalogue import Lab, find
-from labkit.grading import diagnose, wire
+from labkit.grading import diagnose, mistakes, wire
 from labkit.grading.answers import Answers
 from labkit.grading.checks import Check
 from labkit.grading.grade import Grade
@@ -92,7 +92,7 @@ class Engine:
             check.function(grade, generator(seed, check, attempt))
             conversation.finish()
             trivial = case.answers.degenerate is None and not check.edge and grade.satisfied
-            return None if trivial else self._closed(result, conversation)
+            return None if trivial else self._closed(replace(result, remarks=remarks_on(case)), conversation)
         except WeakDraw:
             return None
         except Failure as failure:
@@ -233,6 +233,12 @@ def source_for(lab: Lab, check: Check, answers: Answers) -> tuple[skeleton.Compo
         return skeleton.compose(answers.text, others), region.line
     except skeleton.RegionError as error:
         raise Failure(Verdict.MALFORMED, str(error)) from None
+
+
+def remarks_on(case: Case) -> tuple[str, ...]:
+    """What there is to say of the right answer to a check's TODO."""
+    bodies = {region.slug: region.body for region in skeleton.todo_regions(case.answers.text)}
+    return mistakes.remarks(case.lab, case.check.todo, bodies.get(case.check.todo, ""))
 
 
 def place_of(got: Raised, case: Case) -> str | None:

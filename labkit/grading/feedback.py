@@ -64,6 +64,9 @@ def _lab(report: dict) -> Iterator[tuple]:
     for todo in report["todos"]:
         checks = [row for row in report["checks"] if (row["todo"] or WHOLE) == todo["todo"]]
         failing = [row for row in checks if row["verdict"] not in quiet]
+        if todo["verdict"] == Verdict.PASS:
+            remarks = dict.fromkeys(text for row in checks for text in row["remarks"])
+            yield from (("p", f"{todo['todo']}: {text}") for text in remarks)
         if failing and todo["verdict"] not in quiet:
             yield "h3", f"{todo['todo']}: {todo['verdict']}"
             said: set[str] = set()

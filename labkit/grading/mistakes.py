@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import textwrap
 import tomllib
@@ -33,11 +34,21 @@ class Alternative:
 
 
 @dataclass(frozen=True)
+class Remark:
+    """What is said of a right answer that calls what the TODO asks to build. It costs no points."""
+
+    todo: str
+    calls: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Variants:
     """Everything in a lab's mistakes file."""
 
     mistakes: tuple[Mistake, ...]
     alternatives: tuple[Alternative, ...]
+    remarks: tuple[Remark, ...] = ()
 
     def of(self, todo: str | None) -> tuple[Mistake, ...]:
         return tuple(m for m in self.mistakes if todo is None or m.todo == todo)
@@ -50,18 +61,20 @@ def variants(lab: Lab) -> Variants:
     if not file.is_file():
         return Variants((), ())
     data = tomllib.loads(file.read_text(encoding="utf-8"))
-    if unknown := set(data) - {"mistake", "alternative"}:
+    if unknown := set(data) - {"mistake", "alternative", "remark"}:
         raise ValueError(f"{file}: unknown tables {sorted(unknown)}")
     return Variants(
         tuple(_entry(file, Mistake, raw) for raw in data.get("mistake", [])),
         tuple(_entry(file, Alternative, raw) for raw in data.get("alternative", [])),
+        tuple(_entry(file, Remark, raw) for raw in data.get("remark", [])),
     )
 
 
 def _entry(file: Any, kind: type, raw: dict) -> Any:
     fields = set(kind.__dataclass_fields__)
     if set(raw) != fields or not all(isinstance(value, str) for value in raw.values()):
-        raise ValueError(f"{file}: {kind.__name__.lower()} {raw.get('name')!r} must have the strings {sorted(fields)}")
+        name = raw.get("name", raw.get("todo"))
+        raise ValueError(f"{file}: {kind.__name__.lower()} {name!r} must have the strings {sorted(fields)}")
     return kind(**raw)
 
 
@@ -90,6 +103,16 @@ def mistaken_body(lab: Lab, mistake: Mistake) -> str:
 
 def alternative_body(alternative: Alternative) -> str:
     return textwrap.dedent(alternative.body).strip("\n")
+
+
+def remarks(lab: Lab, todo: str | None, body: str) -> tuple[str, ...]:
+    """The texts of the remarks on a body of a TODO: those whose function it names."""
+    wanted = [remark for remark in variants(lab).remarks if remark.todo == todo]
+    if not wanted:
+        return ()
+    nodes = list(ast.walk(ast.parse(textwrap.dedent(body))))
+    names = {getattr(node, field, None) for node in nodes for field in ("id", "attr", "name")}  # name: of an import
+    return tuple(remark.text for remark in wanted if remark.calls in names)
 
 
 @cache

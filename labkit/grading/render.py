@@ -38,6 +38,8 @@ def lab_report(out: Console, report: Report, *, values: bool = True) -> None:
             _score(out, score, f"  ({len(own) - len(failing)} of {len(own)} checks pass)" if failing else "")
             if failing:
                 _failure(out, report, failing[0], values)
+            for remark in report.remarks(score.todo):
+                out.print(f"      [yellow]{escape(remark)}[/]")
     if broken is not None:
         _failure(out, report, replace(broken, description="Nothing could be graded."), values)
     if waiting:

@@ -17,7 +17,7 @@ from labkit.files import write_atomically
 from labkit.grading.checks import checks_hash, recording
 from labkit.grading.verdicts import Result, Verdict
 
-SCHEMA = 1
+SCHEMA = 2
 WHOLE = "whole lab"
 
 
@@ -54,6 +54,12 @@ class Report:
             verdict = failing[0].verdict if failing else Verdict.PASS
             scores.append(Score(todo, 0 if failing else maximum, maximum, verdict))
         return tuple(scores)
+
+    def remarks(self, todo: str) -> tuple[str, ...]:
+        """What there is to say of a TODO that passed."""
+        said = [text for result in self.results if (result.todo or WHOLE) == todo for text in result.remarks]
+        passed = any(score.todo == todo and score.verdict is Verdict.PASS for score in self.scores)
+        return tuple(dict.fromkeys(said)) if passed else ()
 
     @property
     def points(self) -> int:

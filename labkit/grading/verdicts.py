@@ -41,7 +41,8 @@ class Result:
     """The outcome of one check.
 
     ``values`` (got and wanted), ``output`` and ``message`` are for the learner's own eyes. A stranger reads ``public``
-    instead of the message where the message holds a value that the grader knows (None: it holds none).
+    instead of the message where the message holds a value that the grader knows (None: it holds none). ``remarks`` are
+    about an answer that passes.
     """
 
     lab: str
@@ -56,6 +57,7 @@ class Result:
     place: str = ""
     diagnosis: tuple[str, ...] = ()
     mistakes: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
     output: str = ""
     seconds: float = 0.0
     peak_mib: float = 0.0

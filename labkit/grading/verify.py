@@ -112,6 +112,12 @@ def _read_mistakes(lab: Lab, found: tuple[Check, ...], slugs: list[str], say) ->
     for alternative in variants.alternatives:
         if alternative.todo not in slugs:
             say(f"alternative {alternative.name}: there is no TODO {alternative.todo}")
+    for remark in variants.remarks:
+        own = [mistakes.alternative_body(a) for a in variants.alternatives if a.todo == remark.todo]
+        if not any(remark.text in mistakes.remarks(lab, remark.todo, body) for body in own):
+            say(f"remark on {remark.todo}: no alternative of this TODO calls {remark.calls}")
+        if remark.text in mistakes.remarks(lab, remark.todo, mistakes.reference_bodies(lab).get(remark.todo, "")):
+            say(f"remark on {remark.todo}: the solution itself calls {remark.calls}")
 
 
 def _read_hints(lab: Lab, slugs: list[str], say) -> None:

@@ -134,7 +134,9 @@ def masked_softmax(scores: Tensor, mask: Tensor | None = None) -> Tensor:
 
 
 def attend_bmm(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
-    """softmax(q kᵀ / √K) v as batched matrix products, without a Python loop.      Vaswani et al. 2017, eq. 1
+    """softmax(q kᵀ / √K) v as two batched matrix products, without a Python loop.      Vaswani et al. 2017, eq. 1
+
+    torch.bmm and masked_softmax, not F.scaled_dot_product_attention, which is all of this lab in one call.
 
     q: (B, H, T, K)   k: (B, H, S, K)   v: (B, H, S, D)   mask: bool, broadcasts to (B, H, T, S)   -> (B, H, T, D)
     """
@@ -149,6 +151,8 @@ def attend_bmm(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> T
 
 def attend_einsum(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """The same with every axis named, and with the weights, for whoever wants to see where a query looks.
+
+    torch.einsum and masked_softmax, not F.scaled_dot_product_attention.
 
     q: (B, H, T, K)   k: (B, H, S, K)   v: (B, H, S, D)   mask: bool, broadcasts to (B, H, T, S)
     -> out (B, H, T, D), weights (B, H, T, S)

@@ -24,6 +24,7 @@ from labkit import catalogue, skeleton
 from labkit.grading import answers, batch, checks, feedback, gradebook
 from labkit.grading.batch import Options, UsageError, grade_batch
 from labkit.grading.engine import Engine
+from labkit.grading.report import SCHEMA
 
 REPOSITORY = Path(__file__).parents[2]
 TOY = Path(__file__).parents[1] / "labkit" / "toy"
@@ -94,17 +95,21 @@ def test_a_batch_from_end_to_end(work):
     work.hand_in("carl", with_bodies(entropy="return -(p * np.log2(p)).sum(axis=1)", vocab="self.ids = {}"))
     work.hand_in("dora", with_bodies(entropy=f"raise ValueError({LOUD!r})\n"))
     work.hand_in("=SUM(A1)", with_bodies(entropy="return ("))
+    work.hand_in("fred", with_bodies(entropy="return -np.einsum('nd,nd->n', p, np.log(p))"))
     (work.folder / "eve.zip").write_bytes(b"PK nonsense")
     assert work.grade(jobs=2) == 0, work.said.getvalue()
     rows = work.rows()
     total = {name: row["total"] for name, row in rows.items()}
     formula = next(name for name in rows if name.startswith("SUM"))
-    assert total == {"anna": "7", "bert": "0", "carl": "3", "dora": "4", "eve": "0", formula: "4"}
+    assert total == {"anna": "7", "bert": "0", "carl": "3", "dora": "4", "eve": "0", "fred": "7", formula: "4"}
+    remark = "entropy: Right, but a product and a sum are what this TODO is about."
+    said = {name: (work.out / "submissions" / name / "feedback.md").read_text() for name in ("anna", "fred")}
+    assert remark in said["fred"] and remark not in said["anna"]
     assert rows["carl"]["1.1"] == "3" and rows["carl"]["maximum"] == "7"
     assert rows["carl"]["notes"] == "1.1 wrong: entropy, vocab, whole lab"
     assert "the archive is damaged" in rows["eve"]["notes"] and "lab 1.1 was not handed in" in rows["eve"]["notes"]
     record = work.record("carl")
-    assert record["seed"] == 3 and record["tier"] == "check" and record["schema"] == 1 and not record["infra"]
+    assert record["seed"] == 3 and record["tier"] == "check" and record["schema"] == SCHEMA and not record["infra"]
     (report,) = record["reports"]
     assert report["lab_hash"] and report["checks_hash"] and report["versions"]["numpy"]
     row = next(row for row in report["checks"] if row["check"] == "test_entropy_of_random_rows")
@@ -119,7 +124,7 @@ def test_a_batch_from_end_to_end(work):
         suites = ET.parse(folder / "junit.xml").getroot()
         assert len(suites) == (name != "eve")
     summary = (work.out / "summary.txt").read_text()
-    assert "graded 6 of 6 submissions" in summary and "eve: the archive is damaged" in summary
+    assert "graded 7 of 7 submissions" in summary and "eve: the archive is damaged" in summary
     assert json.loads((work.out / "batch.json").read_text())["seed"] == 3
     no_wanted_value_is_told(work, "carl")
     nothing_of_theirs_is_markup(work, "dora")

@@ -83,6 +83,19 @@ def test_finishing_everything(labkit):
     assert mine.returncode != 0 and "labkit check 1.1" in mine.stderr
 
 
+def test_a_right_answer_by_the_forbidden_call_gets_a_remark_and_its_points(labkit):
+    remark = "Right, but a product and a sum are what this TODO is about."
+    fill(labkit.lab, "entropy", RIGHT)
+    assert remark not in labkit("check", "1.1").stdout
+    done = labkit("check", "1.1", "--answers", "alternative:einsum", "--report", labkit.root / "report.json")
+    assert remark in done.stdout and done.returncode == 0
+    report = json.loads((labkit.root / "report.json").read_text())["reports"][0]
+    assert report["points"] == report["max_points"]
+    assert {row["todo"] for row in report["checks"] if remark in row["remarks"]} == {"entropy"}
+    fill(labkit.lab, "scale-rows", "y = np.einsum('nd->nd', x)\n    return y")
+    assert remark not in labkit("check", "1.1").stdout
+
+
 def test_hints_come_in_levels(labkit):
     first = labkit("hint", "1.1").stdout
     assert "Which axis is a row?" in first and "--level 2" in first

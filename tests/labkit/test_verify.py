@@ -118,6 +118,15 @@ def test_a_failing_alternative_is_seen(problems, toy):
     assert "alternative einsum fails test_entropy_of_random_rows" in found
 
 
+def test_a_remark_that_nothing_shows_is_seen(problems, toy):
+    assert "no alternative of this TODO calls einsun" in problems(toy.mistakes_file, '"einsum"\ntext', '"einsun"\ntext')
+
+
+def test_a_remark_on_the_solution_itself_is_seen(problems, toy):
+    found = problems(toy.mistakes_file, 'calls = "einsum"', 'calls = "log"')
+    assert "remark on entropy: the solution itself calls log" in found
+
+
 def test_a_comparison_that_always_agrees_is_seen(problems, monkeypatch):
     monkeypatch.setattr(compare, "compare", lambda *_: None)
     assert "could not tell a right answer from a trivial one" in problems()
