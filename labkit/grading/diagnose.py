@@ -12,6 +12,7 @@ from labkit.grading.compare import Difference, is_tensor, to_numpy
 from labkit.grading.wire import Opaque, Raised, Record
 
 WIDTH = 300
+SHOWN = 160  # characters of one input
 
 
 def show(value: Any, width: int = WIDTH) -> str:
@@ -56,10 +57,10 @@ def _window(items: list | tuple, at: int) -> str:
 
 
 def inputs(values: tuple, index: int | None) -> str:
-    """The inputs of a call in one line; of a batch only the item it went wrong for."""
+    """The inputs of a call in one line; of a batch that is too long for it only the item it went wrong for."""
     if index is not None and len(values) == 1 and isinstance(values[0], list | tuple) and index < len(values[0]):
-        values = (values[0][index],)
-    return _cut(", ".join(show(value, 160) for value in values), WIDTH)
+        values = values if len(repr(values[0])) <= SHOWN else (values[0][index],)
+    return _cut(", ".join(show(value, SHOWN) for value in values), WIDTH)
 
 
 def _cut(text: str, width: int) -> str:

@@ -156,9 +156,10 @@ class Grade:
     @staticmethod
     def _exception(got: Raised) -> Failure:
         """The verdict an exception of the learner's code deserves."""
-        if "NotImplementedError" in got.bases and got.message.startswith("TODO "):
+        if "NotImplementedError" in got.bases:
             text = f'it still reaches raise NotImplementedError("{got.message}")'
-            return Failure(Verdict.UNFINISHED, text, todo=got.message.removeprefix("TODO "))
+            todo = got.message.removeprefix("TODO ") if got.message.startswith("TODO ") else None
+            return Failure(Verdict.UNFINISHED, text, todo=todo, raised=None if todo else got)
         if "MemoryError" in got.bases or "not enough memory" in got.message or "out of memory" in got.message:
             return Failure(Verdict.MEMORY, f"it needs more memory than a check may take: {got.message}", raised=got)
         if got.type == "BdbQuit":

@@ -10,12 +10,13 @@ import io
 import re
 import signal
 import threading
+import time
 import warnings
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Any, Protocol
 
 import numpy as np
@@ -29,6 +30,7 @@ from labkit.grading.wire import Raised
 
 HINTS = 2
 LIMIT = 60  # CPU seconds for one call of the repository's own code
+SEARCH = 10  # CPU seconds for finding the mistake that an answer looks like
 
 
 class Oracle(Protocol):
@@ -197,9 +199,15 @@ def matching_mistakes(grade: Grade, failure: Failure) -> list[Known]:
     return list(islice(alike(grade, failure), HINTS))
 
 
+def _tried(known: Sequence[Known]) -> Iterator[Known]:
+    """The mistakes to compare with, until that has cost so much time that a hint is not worth it."""
+    end = time.process_time() + SEARCH
+    return takewhile(lambda _: time.process_time() < end, known)
+
+
 def _same_failure(grade: Grade, failure: Failure) -> list[Known]:
     """Those that fail with the same sentence; where none has the same numbers too, those with other numbers."""
-    said = [(mistake, grade.draw.message(mistake.name)) for mistake in grade.draw.mistakes()]
+    said = [(mistake, grade.draw.message(mistake.name)) for mistake in _tried(grade.draw.mistakes())]
     firsts = [(mistake, message.splitlines()[0]) for mistake, message in said if message]
     exact = [mistake for mistake, first in firsts if first == failure.message]
     return exact or [mistake for mistake, first in firsts if _wordless(first) == _wordless(failure.message)]
@@ -211,7 +219,7 @@ def _wordless(text: str) -> str:
 
 def _same_values(grade: Grade, failure: Failure) -> Iterator[Known]:
     last = grade.calls[-1]
-    for mistake in grade.draw.mistakes():
+    for mistake in _tried(grade.draw.mistakes()):
         outcomes = grade.draw.outcomes(mistake.name, grade.calls, grade.device)
         same = len(outcomes) == len(grade.calls) and all(
             _alike(call, outcome, last=call is last) for call, outcome in zip(grade.calls, outcomes)

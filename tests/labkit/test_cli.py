@@ -290,6 +290,20 @@ def test_the_input_and_the_first_difference_are_shown(labkit):
     assert "first differ at [30]" in rows or "got at [30]" in rows
 
 
+def test_an_answer_that_gives_up_half_way_is_unfinished(labkit):
+    fill(labkit.lab, "entropy", 'raise NotImplementedError("the sum is missing")')
+    shown = labkit("check", "1.1").stdout
+    assert "unfinished" in shown and 'still reaches raise NotImplementedError("the sum is missing")' in shown
+    assert f"{labkit.lab.lab_file.name}:" in shown, "the line where it gives up"
+
+
+def test_a_batch_is_shown_whole_where_it_fits():
+    from labkit.grading import diagnose
+
+    assert diagnose.inputs((["a", "b"],), 1) == "['a', 'b']"
+    assert diagnose.inputs((["a" * 200, "b"],), 1) == "'b'"
+
+
 def test_a_forgotten_breakpoint_is_named(labkit):
     fill(labkit.lab, "entropy", f"breakpoint()\n    {RIGHT}")
     assert "a breakpoint() is left" in labkit("check", "1.1").stdout

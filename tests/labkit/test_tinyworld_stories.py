@@ -15,9 +15,10 @@ from labkit import data
 from labkit.data.tinyworld import HELD_OUT, SPLITS, TinyWorld, words
 from labkit.data.tinyworld import templates as t
 from labkit.data.tinyworld.choice import Chooser, Odds, seed_of
+from labkit.data.tinyworld.reader import GROUPS, SLOTS, Reader, pattern, sentences_of
 from labkit.data.tinyworld.scene import EVENTS, Scene
 from labkit.data.tinyworld.story import Fact, tell_story
-from tests.labkit import tinyworld_reader as reading
+from tests.labkit.tinyworld_derivations import derivations
 
 WORLD = TinyWorld()
 LISTS = {name: value for name, value in vars(words).items() if name.isupper() and isinstance(value, tuple)}
@@ -35,10 +36,10 @@ def test_places_things_and_colours_are_different_words():
 
 
 def test_the_slots_of_every_template_are_known():
-    for name, group in reading.GROUPS.items():
+    for name, group in GROUPS.items():
         for template in group:
             slots = {slot for _, slot, _, _ in string.Formatter().parse(template.text) if slot}
-            assert slots <= {*reading.SLOTS}, (name, template.text)
+            assert slots <= {*SLOTS}, (name, template.text)
 
 
 def test_sentences_are_plain_english_in_form():
@@ -56,7 +57,7 @@ def test_sentences_are_plain_english_in_form():
 def test_a_text_has_one_derivation_and_its_nats_are_those_of_the_story():
     """So nats = -ln p(text), which is what makes them a floor."""
     for story in WORLD.stories("validation", 25):
-        (nats,) = reading.derivations(story.sentences)
+        (nats,) = derivations(story.sentences)
         assert nats == pytest.approx(story.nats, abs=1e-9), story.text
 
 
@@ -68,7 +69,7 @@ def test_the_parser_sees_choices_that_collide(monkeypatch):
         lambda self, old: self.choose.pick_new(self.places, [old]) if self.choose.below(3) else self.new_place(),
     )
     known = (tell_story(Chooser(seed_of(9, i))) for i in range(20))
-    assert any(len(reading.derivations(story.sentences)) > 1 for story in known)
+    assert any(len(derivations(story.sentences)) > 1 for story in known)
 
 
 def test_nats_of_sentences_add_up():
@@ -107,7 +108,7 @@ def test_an_ideal_coder_reaches_the_floor():
     """The expected nats under the generator's own first choice equal its entropy: all openings are equally likely."""
     first = len(words.PEOPLE) * len(words.PLACES) * len(words.THINGS) * len(words.COLOURS) * len(t.OPENING)
     for story in WORLD.stories("validation", 200):
-        match = next(m for one in t.OPENING if (m := reading.pattern(one).fullmatch(story.sentences[0])))
+        match = next(m for one in t.OPENING if (m := pattern(one).fullmatch(story.sentences[0])))
         p = 1 / first / 2 / (len(words.SIZES) if len(match["ax"].split()) == 4 else 1)
         for slot in ("weather", "time"):
             p /= len(t.FREE[slot])
@@ -118,7 +119,17 @@ def test_an_ideal_coder_reaches_the_floor():
 def test_stories_never_contradict_their_world():
     for split, count in (("validation", None), ("test", None), ("train", 1500)):
         for story in WORLD.stories(split, count):
-            assert reading.Reader().read(story.sentences) == [], story.text
+            assert Reader().read(story.sentences) == [], story.text
+
+
+def test_a_text_is_cut_into_its_sentences():
+    """Also where sentences stand in quotation marks inside others; what TinyWorld does not say ends at a full stop."""
+    for story in WORLD.stories("test", 300):
+        assert sentences_of(story.text) == story.sentences
+    strange = ["It was late. ", *story.sentences[:2], "The moon is a cheese? ", story.sentences[2], "Never", " ended"]
+    found = sentences_of(" ".join(strange))
+    assert found == ["It was late.", *story.sentences[:2], "The moon is a cheese?", story.sentences[2], "Never  ended"]
+    assert sentences_of("") == []
 
 
 def test_the_reader_notices_a_contradiction():
@@ -132,13 +143,13 @@ def test_the_reader_notices_a_contradiction():
         )
         sentences = [*story.sentences]
         sentences[blank.sentence] = sentences[blank.sentence].removesuffix(f"{blank.answer}.") + f"{other}."
-        wrong += bool(reading.Reader().read(sentences))
+        wrong += bool(Reader().read(sentences))
     assert wrong == 60
 
 
 def test_facts_are_what_a_reader_knows_in_the_end():
     for story in WORLD.stories("validation", 300):
-        reader = reading.Reader()
+        reader = Reader()
         reader.read(story.sentences)
         known = {Fact(name, "place", place) for name, place in reader.place.items() if name not in reader.holder}
         known |= {Fact(thing, "holder", name) for thing, name in reader.holder.items()}
@@ -164,12 +175,9 @@ def test_every_event_and_every_template_occurs():
     for story in WORLD.stories("train", 1500):
         for sentence in story.sentences:
             told.update(
-                template
-                for group in reading.GROUPS.values()
-                for template in group
-                if reading.pattern(template).fullmatch(sentence)
+                template for group in GROUPS.values() for template in group if pattern(template).fullmatch(sentence)
             )
-    assert {template for group in reading.GROUPS.values() for template in group} == {*told}
+    assert {template for group in GROUPS.values() for template in group} == {*told}
     assert min(told.values()) > 10
     assert all(hasattr(tell_story(Chooser(0)).scene, event) for event in EVENTS)
 

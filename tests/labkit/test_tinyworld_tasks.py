@@ -22,8 +22,8 @@ from labkit.data.tinyworld import (
 from labkit.data.tinyworld.choice import Chooser
 from labkit.data.tinyworld.preferences import POLITE, RAMBLING, REWARD, RUDE
 from labkit.data.tinyworld.probes import make_cloze
+from labkit.data.tinyworld.reader import Reader
 from labkit.data.tinyworld.red_team import ATTACKS, HARMLESS
-from tests.labkit import tinyworld_reader as reading
 
 WORLD = TinyWorld()
 KINDS = ("cloze", "questions", "choices", "instructions", "preferences", "problems", "red_team")
@@ -55,7 +55,7 @@ def test_splits_share_no_prompt(kind):
 
 
 # ---------------------------------------------------------------- questions about stories
-def answers_from(reader: reading.Reader, question: str) -> set[str]:
+def answers_from(reader: Reader, question: str) -> set[str]:
     """Every answer that a reader of the story could give: the question is matched anew, not looked up by its path."""
     holder, place = reader.holder, reader.place
     spots = {**{x: place[h] for x, h in holder.items()}, **{x: place[x] for x in reader.spot if x not in holder}}
@@ -82,7 +82,7 @@ def answers_from(reader: reading.Reader, question: str) -> set[str]:
 def test_story_questions_have_exactly_one_answer():
     seen = Counter()
     for i, story in enumerate(WORLD.stories("validation", 400)):
-        reader = reading.Reader()
+        reader = Reader()
         reader.read(story.sentences)
         questions = story_questions(story, Chooser(i))
         assert len({question.text for question in questions}) == len(questions)
@@ -120,7 +120,7 @@ def test_cloze_answers_follow_from_the_context():
                 break
             before.append(sentence)
         start = sentence.removesuffix(f"{item.answer}.")
-        right = [o for o in item.options if not reading.Reader().read([*before, f"{start}{o}."])]
+        right = [o for o in item.options if not Reader().read([*before, f"{start}{o}."])]
         assert right == [item.answer], (item, right)
     assert min(kinds.values()) > 20 and len(kinds) == 6
 
@@ -136,7 +136,7 @@ def test_the_place_of_the_answer_tells_nothing():
 
 def test_multiple_choice_has_one_right_option():
     for story, item in zip(WORLD.stories("test", 300), WORLD.choices("test", 300)):
-        reader = reading.Reader()
+        reader = Reader()
         reader.read(story.sentences)
         found = {answer[1] if isinstance(answer, tuple) else answer for answer in answers_from(reader, item.question)}
         assert found == {item.options[item.answer]} and len({*item.options}) == 4

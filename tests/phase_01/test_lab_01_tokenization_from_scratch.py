@@ -354,7 +354,7 @@ def test_an_id_that_is_no_byte_is_an_error(grade, rng):
 # ---------------------------------------------------------------- stream-bytes
 
 
-@todo("stream-bytes", points=2)
+@todo("stream-bytes")
 def test_each_character_comes_whole(grade, rng):
     """A chunk per character, none empty, none half: the first byte of an emoji yields nothing yet."""
     grade("stream_chunks", list((any_text(rng, 6) + word(rng, EMOJI)).encode("utf-8")))

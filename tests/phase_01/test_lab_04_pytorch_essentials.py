@@ -220,8 +220,8 @@ def test_short_and_long_ways_to_one_node(grade, rng):
 
 @todo("topological-order")
 def test_graph_deeper_than_the_recursion_limit(grade, rng):
-    """A chain of tens of thousands of operations is ordered too: Python's recursion limit does not matter."""
-    grade("deep_order_report", int(rng.integers(20_000, 30_000)))
+    """A chain of thousands of operations is ordered too: Python's recursion limit does not matter."""
+    grade("deep_order_report", int(rng.integers(5_000, 8_000)))  # longer, and a slow right answer hangs on the machine
 
 
 @todo("backward", points=2)

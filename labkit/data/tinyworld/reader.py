@@ -1,129 +1,18 @@
-"""Two readers of TinyWorld stories for the tests.
+"""A reader of TinyWorld stories: it knows the sentences, but not the generator, and says where a story is wrong.
 
-`derivations` counts the sequences of choices that give a text: one, if the nats are to be -ln p(text).
-`Reader` knows the sentences but not the generator: it keeps its own account of the world and says where a story
-contradicts it.
+It keeps its own account of who is where and has what, sentence by sentence. The tests hold the generator to it; what a
+model has written can be held to it too.
 """
 
 from __future__ import annotations
 
-import math
 import re
+from collections.abc import Sequence
 from functools import cache
 
-from labkit.data.tinyworld import scene, words
 from labkit.data.tinyworld import templates as t
-from labkit.data.tinyworld.scene import EVENTS
-from labkit.data.tinyworld.story import tell_story
-from labkit.data.tinyworld.words import Person
+from labkit.data.tinyworld import words
 
-
-# ---------------------------------------------------------------- all derivations of a text
-class Fork(Exception):
-    """The script of choices is used up here; `branches` says with what it may go on, and what each costs."""
-
-    def __init__(self, branches: list[tuple[int, float]]) -> None:
-        self.branches = branches
-
-
-class DeadEnd(Exception):
-    """These choices do not give the text."""
-
-
-class Scripted:
-    """A chooser that follows a script and asks for more when it ends, offering only what can still give `sentences`."""
-
-    def __init__(self, script: list[tuple[int, float]], sentences: list[str]) -> None:
-        self.script, self.sentences = script, sentences
-        self.used, self.nats = 0, 0.0
-        self.said: list[str] = []
-
-    def choose(self, options, nats, allowed=lambda option: True):
-        if self.used == len(self.script):
-            raise Fork([(i, nats[i]) for i, option in enumerate(options) if allowed(option) and self.fits(option)])
-        i, cost = self.script[self.used]
-        self.used += 1
-        self.nats += cost
-        return options[i]
-
-    def fits(self, option) -> bool:
-        """Does the choice show in the next sentence? A choice that did not would leave no derivation at all."""
-        done = len(self.said)
-        if done >= len(self.sentences):
-            raise DeadEnd
-        return shows(option, self.sentences[done])
-
-    def pick(self, options):
-        return self.choose(options, [math.log(len(options))] * len(options))
-
-    def draw(self, odds):
-        return self.choose(odds.options, odds.nats)
-
-    def pick_new(self, options, used):
-        cost = math.log(len(options) - len(used))
-        return self.choose(options, [cost] * len(options), lambda option: option not in used)
-
-    def below(self, n):
-        return self.choose(range(n), [math.log(n)] * n)
-
-
-def shows(option, sentence: str) -> bool:
-    if isinstance(option, tuple):
-        return all(shows(part, sentence) for part in option)
-    if isinstance(option, t.Template):
-        return pattern(option).fullmatch(sentence) is not None
-    if isinstance(option, Person):
-        return option.name in sentence or sentence.startswith(option.he)
-    if isinstance(option, scene.Thing):
-        return option.noun in sentence
-    return not isinstance(option, str) or option in EVENT_NAMES or option in sentence
-
-
-EVENT_NAMES = {*t.REMARKS, *t.FINALE, *EVENTS}
-
-
-def derivations(sentences: list[str]) -> list[float]:
-    """The nats of every sequence of choices that tells exactly these sentences."""
-    found, scripts = [], [[]]
-    while scripts:
-        script = scripts.pop()
-        chooser = Scripted(script, sentences)
-        try:
-            told = tell_with(chooser)
-        except Fork as fork:
-            scripts += [[*script, branch] for branch in fork.branches]
-        except DeadEnd:
-            continue
-        else:
-            if told == sentences:
-                found.append(chooser.nats)
-    return found
-
-
-def tell_with(chooser: Scripted) -> list[str]:
-    """tell_story, with the chooser seeing the sentences as they are said."""
-
-    class Told(list):
-        def append(self, sentence):
-            super().append(sentence)
-            chooser.said = self
-            if len(self) > len(chooser.sentences) or chooser.sentences[len(self) - 1] != sentence:
-                raise DeadEnd
-
-    original = scene.Scene.__init__
-
-    def init(self, choose):
-        original(self, choose)
-        self.sentences = Told()
-
-    scene.Scene.__init__ = init
-    try:
-        return list(tell_story(chooser).sentences)
-    finally:
-        scene.Scene.__init__ = original
-
-
-# ---------------------------------------------------------------- what the sentences say
 SLOTS = {
     **dict.fromkeys(["P", "r", "h"], "|".join(person.name for person in words.PEOPLE)),
     "p": "|".join([person.name for person in words.PEOPLE] + ["He", "She"]),
@@ -167,6 +56,21 @@ GROUPS |= {f"REMARK {kind}": group for kind, group in t.REMARKS.items()}
 GROUPS |= {f"FINALE {kind}": group for kind, group in t.FINALE.items()}
 
 
+def sentences_of(text: str) -> list[str]:
+    """Cuts a text into sentences of TinyWorld; what is none of them ends at the next full stop.
+
+    A sentence may hold others in quotation marks, so the longest one that begins at a place is taken.
+    """
+    found, text = [], text.strip()
+    while text:
+        ends = [m.end() for group in GROUPS.values() for one in group if (m := pattern(one).match(text))]
+        stop = re.search(r"[.?!](?=\s|$)", text)
+        end = max(ends) if ends else stop.end() if stop else len(text)
+        found.append(text[:end])
+        text = text[end:].lstrip()
+    return found
+
+
 class Reader:
     """Reads a story sentence by sentence. `problems` lists what contradicts what was read before."""
 
@@ -181,7 +85,8 @@ class Reader:
         self.last = ""
         self.problems: list[str] = []
 
-    def read(self, sentences: list[str]) -> list[str]:
+    def read(self, sentences: Sequence[str]) -> list[str]:
+        """The contradictions found so far, one line each; a sentence that TinyWorld cannot say is one too."""
         for sentence in sentences:
             matches = [
                 (name, m) for name, group in GROUPS.items() for one in group if (m := pattern(one).fullmatch(sentence))
@@ -247,7 +152,7 @@ class Reader:
         self.colour[noun] = colour
 
     def lay(self, thing: str, place: str, spot: str) -> None:
-        self.holder.pop(thing)
+        self.holder.pop(thing, None)
         self.place[thing], self.spot[thing] = place, spot
 
     def on_opening(self, said):
