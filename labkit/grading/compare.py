@@ -204,8 +204,9 @@ def _flat_numbers(got: Any, wanted: Any) -> tuple[np.ndarray, np.ndarray] | None
     if any(type(x) is not kind for x in wanted) or any(type(x) is not kind for x in got):
         return None
     try:
-        return np.array(got, dtype=None), np.array(wanted, dtype=None)
-    except (OverflowError, ValueError):
+        dtype = np.int64 if kind is int else np.float64  # chosen by NumPy, 2**63 and -1 together would become floats
+        return np.array(got, dtype), np.array(wanted, dtype)
+    except OverflowError:
         return None
 
 

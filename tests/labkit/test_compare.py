@@ -15,6 +15,7 @@ from labkit.grading.wire import Opaque, Raised, Record
 EQUAL = [
     (1, 1),
     (10**30, 10**30),
+    ([10**30, -1], [10**30, -1]),
     (1, 1.0),
     (np.float64(2.0), 2.0),
     (0.1 + 0.2, 0.3),
@@ -28,6 +29,8 @@ EQUAL = [
     (Raised("KeyError", ("KeyError", "LookupError"), "x"), Raised("KeyError", ("KeyError", "LookupError"), "y")),
 ]
 DIFFERENT = [
+    ([2**63 + 1, -1], [2**63, -1]),
+    ([2**200, 1], [2**63, 1]),
     (True, 1),
     (1, True),
     (1.5, 1),

@@ -28,7 +28,8 @@ def _cells(found):
 
 
 def hashes(lab, ngrams):
-    return [_whole(lab.ngram_hash(ngram)) for ngram in ngrams]
+    """By n-gram, so that a wrong one is shown with its text."""
+    return {ngram: _whole(lab.ngram_hash(ngram)) for ngram in ngrams}
 
 
 def rows_of(lab, words, ids, buckets, min_n=3, max_n=6):
