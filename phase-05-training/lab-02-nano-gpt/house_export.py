@@ -35,6 +35,7 @@ CHAT_TEMPLATE = """\
 {%- if add_generation_prompt -%}{{ '<|im_start|>assistant\\n' }}{%- endif -%}
 """
 COUNTED = 5_000_000  # tokens the 4-gram is counted on
+READ = 20  # stories of each model's own
 
 
 def write_folder(gpt: MiniGPT, tokenizer: BPETokenizer, folder: Path) -> None:
@@ -95,14 +96,23 @@ def export(folder: Path, count: int = 1000) -> None:
         f"ngram_{kind}": house_scores.accuracy(of, house_scores.ngram_answers(train, of, tokenizer.n_vocab))
         for kind, of in items.items()
     }
+    found["named_most"] = {kind: house_scores.named_most(kind, count) for kind in ("cloze", "choices")}
     windows = fixed_windows(open_shards(folder, "validation")[0], 64, 256).numpy()
     found["floors"] = floors.of([train], windows, tokenizer.n_vocab, None)
     for name in house_models.RECIPES:
         gpt = house_models.trained(name, folder)
         write_folder(gpt, tokenizer, house_models.folder_of(name))
         found[name] = scores(gpt, tokenizer, items, count)
-        found[name] |= {"logit_difference": logit_difference(name, tokenizer), **history(folder / f"{name}.jsonl")}
+        found[name] |= {"logit_difference": logit_difference(name, tokenizer), **history(name, folder)}
+        held_out = house_scores.cloze_items(tokenizer, count, "validation")
+        chosen = [choice for choice, _ in house_scores.answers(gpt, held_out)]
+        found[name]["validation"] = house_scores.accuracy(held_out, chosen)["all"]
         found[name]["decay"] = house_models.RECIPES[name]["decay"]
+        for key, temperature in (("greedy", 0.0), ("drawn", 1.0)):
+            texts = house_scores.own_stories(gpt, tokenizer, READ, temperature)
+            found[name][key] = house_scores.held_to_account(texts)
+            file = house_models.folder_of(name).parent / "figures" / f"{name}-{key}.txt"
+            file.write_text("\n\n".join(texts) + "\n", encoding="utf-8")
         nats, cloze, updates = found[name]["nats"], found[name]["cloze"]["all"], found[name]["updates"]
         print(f"{name}: {nats:.3f} nats per token, cloze {cloze:.1%}, {updates:,} updates")
     args = SimpleNamespace(
@@ -112,11 +122,14 @@ def export(folder: Path, count: int = 1000) -> None:
     run.save_results(args, found, "house")
 
 
-def history(path: Path) -> dict[str, Any]:
-    """What training cost, and how the held-out loss fell."""
-    records = run_log.read(path)
-    curve = [(r["step"], r["held_out"]) for r in records if "held_out" in r]
-    found = {"updates": records[-1]["step"], "cpu_minutes": records[-1]["cpu"] / 60}
+def history(name: str, folder: Path) -> dict[str, Any]:
+    """What training cost, all branches together, and how the held-out loss fell on the way to the last end."""
+    decay, ends = (house_models.RECIPES[name][key] for key in ("decay", "ends"))
+    branches = [run_log.read(folder / f"{name}-{end}.jsonl") for end in ends]
+    begun = [next(r["cpu"] for r in records if r["step"] == end - decay) for records, end in zip(branches, ends)]
+    spent = branches[-1][-1]["cpu"] + sum(r[-1]["cpu"] - start for r, start in zip(branches[:-1], begun))
+    curve = [(r["step"], r["held_out"]) for r in branches[-1] if "held_out" in r]
+    found = {"updates": ends[-1], "first_end": ends[0], "cpu_minutes": spent / 60}
     return found | {"curve_updates": [step for step, _ in curve], "curve": [loss for _, loss in curve]}
 
 

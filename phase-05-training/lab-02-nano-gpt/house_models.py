@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import time
 from functools import partial
 from pathlib import Path
@@ -34,9 +35,9 @@ from labkit.reference.training_loop import (
 
 HERE = Path(__file__).parent
 RECIPES: dict[str, dict[str, Any]] = {
-    "target": {"n_layers": 4, "n_heads": 4, "d_model": 256, "updates": 4_900, "decay": 900, "peak": 3e-3},
-    "draft": {"n_layers": 3, "n_heads": 3, "d_model": 96, "updates": 800, "decay": 200, "peak": 4e-3},
-}
+    "target": {"n_layers": 4, "n_heads": 4, "d_model": 256, "ends": [4_900, 6_400], "decay": 900, "peak": 3e-3},
+    "draft": {"n_layers": 3, "n_heads": 3, "d_model": 96, "ends": [800], "decay": 200, "peak": 4e-3},
+}  # ends: updates after which the rate has fallen; each falls from the plateau, which goes on beside it
 BATCH, ACCUMULATION, WARMUP = 16, 2, 100
 EVERY = 100  # updates between two evaluations
 CHECKPOINT_SECONDS = 100.0
@@ -83,7 +84,8 @@ def make_optimizer(model: nn.Module, peak: float) -> FastMuon:
     return FastMuon(groups, lr=peak, betas=(0.9, 0.95))
 
 
-def make_trainer(name: str, folder: Path, updates: int, decay: int) -> Trainer:
+def make_trainer(name: str, folder: Path, end: int) -> Trainer:
+    """A fresh trainer whose rate falls in the last updates before `end`."""
     recipe = RECIPES[name]
     meta = json.loads((folder / "shards.json").read_text(encoding="utf-8"))
     torch.manual_seed(0)
@@ -91,8 +93,8 @@ def make_trainer(name: str, folder: Path, updates: int, decay: int) -> Trainer:
     config = GPTConfig.llama(vocab_size=meta["vocab_size"], block_size=512, tie_weights=True, **sizes)
     model = Logits(MiniGPT(config))
     batches = house_data.WholeDocuments(open_shards(folder, "train")[0], meta["eot"], BATCH, seed=1)
-    peak = recipe["peak"]
-    schedule = partial(learning_rate, peak=peak, warmup=WARMUP, total=updates, decay=decay, floor=0.02 * peak)
+    peak, decay = recipe["peak"], recipe["decay"]
+    schedule = partial(learning_rate, peak=peak, warmup=WARMUP, total=end, decay=decay, floor=0.02 * peak)
     return Trainer(
         model, make_optimizer(model, peak), batches, schedule, accumulation=ACCUMULATION, dtype=torch.bfloat16,
         guard=SpikeGuard(),
@@ -109,24 +111,38 @@ def mean_nats(model: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> float:
     return total / sum(int((targets != IGNORE).sum()) for _, targets in batches)
 
 
-def train(name: str, folder: Path, updates: int, decay: int, compiled: bool) -> None:
-    """From folder/NAME.ckpt on, if there is one. With other --updates and --decay the plateau is longer or shorter."""
+def train(name: str, folder: Path, compiled: bool) -> None:
+    """For each end: the plateau up to where the rate begins to fall, and a branch from there. Goes on from checkpoints.
+
+    The plateau is in NAME.ckpt and NAME.jsonl, a branch in NAME-END.ckpt and NAME-END.jsonl.
+    """
+    for end in RECIPES[name]["ends"]:
+        branch = folder / f"{name}-{end}.ckpt"
+        if not branch.exists():
+            run_stage(make_trainer(name, folder, end), folder, name, end - RECIPES[name]["decay"], compiled)
+            for suffix in ("jsonl", "ckpt"):
+                shutil.copy(folder / f"{name}.{suffix}", folder / f"{name}-{end}.{suffix}")
+        run_stage(make_trainer(name, folder, end), folder, f"{name}-{end}", end, compiled)
+
+
+def run_stage(trainer: Trainer, folder: Path, file: str, updates: int, compiled: bool) -> None:
+    """Goes on to so many updates from FILE.ckpt, if there is one."""
     meta = json.loads((folder / "shards.json").read_text(encoding="utf-8"))
     held_out = house_data.WholeDocuments(open_shards(folder, "validation")[0], meta["eot"], BATCH)
     held_out_batches = [next(held_out) for _ in range(8)]
-    trainer, path = make_trainer(name, folder, updates, decay), folder / f"{name}.ckpt"
+    path, history = folder / f"{file}.ckpt", folder / f"{file}.jsonl"
     if path.exists():
         trainer.load_state_dict(load_checkpoint(path))
-        print(f"going on after update {trainer.step:,}")
+        print(f"{file}: going on after update {trainer.step:,}")
     if compiled:
         gpt = trainer.model.gpt
         gpt.forward = torch.compile(gpt.forward, dynamic=True)
-    history, saved = folder / f"{name}.jsonl", time.perf_counter()
+    saved, began = time.perf_counter(), time.process_time()
     spent = max([record["cpu"] for record in run_log.read(history)], default=0.0) if trainer.step else 0.0
     tokens = BATCH * ACCUMULATION * 210  # about, for the bar: a story has 206 tokens, and two ends
     with run_log.Log(history, None, trainer.step) as log, run_log.bar(updates, trainer.step, tokens) as tell:
         while trainer.step < updates:
-            record = vars(trainer.update()) | {"step": trainer.step, "cpu": spent + time.process_time()}
+            record = vars(trainer.update()) | {"step": trainer.step, "cpu": spent + time.process_time() - began}
             if trainer.step % EVERY == 0 or trainer.step == updates:
                 record["held_out"] = mean_nats(trainer.model, held_out_batches)
             log.write(record)
@@ -137,10 +153,12 @@ def train(name: str, folder: Path, updates: int, decay: int, compiled: bool) -> 
 
 
 def trained(name: str, folder: Path) -> MiniGPT:
-    """The model in a checkpoint, with weights rounded to bfloat16, as they will be stored."""
-    state = load_checkpoint(folder / f"{name}.ckpt")["parts"]["model"]
-    gpt = make_trainer(name, folder, 10**6, 0).model.gpt
-    gpt.load_state_dict({key.removeprefix("gpt."): tensor.bfloat16().float() for key, tensor in state.items()})
+    """The mean of the weights at all ends, rounded to bfloat16, as it will be stored. Wortsman et al. 2022"""
+    ends = RECIPES[name]["ends"]
+    states = [load_checkpoint(folder / f"{name}-{end}.ckpt")["parts"]["model"] for end in ends]
+    mean = {key: sum(state[key].float() for state in states) / len(states) for key in states[0]}
+    gpt = make_trainer(name, folder, max(ends)).model.gpt
+    gpt.load_state_dict({key.removeprefix("gpt."): tensor.bfloat16().float() for key, tensor in mean.items()})
     return gpt.eval()
 
 
@@ -151,16 +169,12 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--export", action="store_true")
     parser.add_argument("--folder", type=Path, default=HERE / "out" / "house", help="where shards and checkpoints are")
     parser.add_argument("--stories", type=int, default=house_data.STORIES)
-    parser.add_argument("--updates", type=int, help="default: the recipe's")
-    parser.add_argument("--decay", type=int, help="the last so many updates, default: the recipe's")
     parser.add_argument("--compile", action="store_true", help="torch.compile: faster, a minute to start")
     args = parser.parse_args(argv)
     if args.prepare:
         house_data.prepare(args.folder, args.stories)
     for name in args.train:
-        recipe = RECIPES[name]
-        decay = recipe["decay"] if args.decay is None else args.decay
-        train(name, args.folder, args.updates or recipe["updates"], decay, args.compile)
+        train(name, args.folder, args.compile)
     if args.export:
         from labkit.reference.nano_gpt import house_export
 

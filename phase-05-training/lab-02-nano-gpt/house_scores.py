@@ -1,4 +1,5 @@
-"""What the house models can do: perplexity on whole stories, cloze, multiple choice; and a 4-gram at the same tasks."""
+"""What the house models can do: perplexity on whole stories, cloze, multiple choice, stories of their own; and what
+counting or copying gets at the same tasks."""
 
 from __future__ import annotations
 
@@ -11,9 +12,11 @@ import torch
 
 from labkit import run
 from labkit.data.tinyworld import TinyWorld
+from labkit.data.tinyworld.reader import Reader, sentences_of
 from labkit.reference import char_rnn
 from labkit.reference.bpe_tokenizer import BPETokenizer
 from labkit.reference.mini_transformer import MiniGPT
+from labkit.reference.nano_gpt import write
 
 ORDER = 4
 BATCH = 16
@@ -29,10 +32,10 @@ class Item:
     kind: str
 
 
-def cloze_items(tokenizer: BPETokenizer, count: int) -> list[Item]:
+def cloze_items(tokenizer: BPETokenizer, count: int, split: str = "test") -> list[Item]:
     """A story up to a word that follows from it; four words to choose from."""
     found = []
-    for item in TinyWorld().cloze("test", count):
+    for item in TinyWorld().cloze(split, count):
         options = [tokenizer.encode_ordinary(f" {option}") for option in item.options]
         context = [tokenizer.eot_id, *tokenizer.encode_ordinary(item.context)]
         found.append(Item(context, options, item.options.index(item.answer), item.kind))
@@ -115,6 +118,15 @@ def ngram_answers(train: np.ndarray, items: Sequence[Item], vocab_size: int) -> 
     return [max(range(len(row)), key=row.__getitem__) for row in scores]
 
 
+def named_most(kind: str, count: int) -> float:
+    """The share of "cloze" or "choices" that is right by a rule of thumb: the option that the text names most often."""
+    right = 0
+    for item in getattr(TinyWorld(), kind)("test", count):
+        answer = item.answer if isinstance(item.answer, str) else item.options[item.answer]
+        right += max(item.options, key=item.context.count) == answer
+    return right / count
+
+
 def accuracy(items: Sequence[Item], chosen: Sequence[int]) -> dict[str, float]:
     """The share that is right: "all", and by kind."""
     right, total = Counter(), Counter()
@@ -133,3 +145,36 @@ def story_nats(gpt: MiniGPT, tokenizer: BPETokenizer, count: int) -> dict[str, f
     tokens = sum(len(row) - 1 for row in rows)
     nats = sum(float(row.sum()) for row in token_nats(gpt, rows)) / tokens
     return {"nats": nats, "perplexity": float(np.exp(nats)), "entropy": sum(s.nats for s in stories) / tokens}
+
+
+def own_stories(gpt: MiniGPT, tokenizer: BPETokenizer, count: int, temperature: float) -> list[str]:
+    """How the model goes on after the first sentences of `count` test stories."""
+    found, generator = [], torch.Generator().manual_seed(0)
+    for story in run.progress(TinyWorld().stories("test", count), "writing", count):
+        prompt = [tokenizer.eot_id, *tokenizer.encode_ordinary(story.sentences[0])]
+        room = gpt.config.block_size - len(prompt)
+        (ids,) = write(gpt, prompt, 1, room, tokenizer.eot_id, temperature, generator)
+        found.append((story.sentences[0] + tokenizer.decode(ids)).partition("\nQuestion:")[0])
+    return found
+
+
+def held_to_account(texts: Sequence[str]) -> dict[str, float]:
+    """What a reader finds in stories: shares of all sentences, and the share of stories in which it finds no fault.
+
+    sayable: sentences that TinyWorld could say   contradicting: those that contradict what stood before
+    repeated: those that stood in the story before   faultless: stories that are sayable and without contradiction
+    """
+    counts: Counter[str] = Counter()
+    for text in texts:
+        reader, seen, faults = Reader(), set(), 0
+        for sentence in sentences_of(text):
+            known = len(reader.problems)
+            problems = reader.read([sentence])[known:]
+            strange = any(problem.endswith(f"readings: {sentence}") for problem in problems)
+            wrong = bool(problems) and not strange
+            faults += bool(problems)
+            counts += Counter(sentences=1, sayable=not strange, contradicting=wrong, repeated=sentence in seen)
+            seen.add(sentence)
+        counts += Counter(faultless=not faults)
+    shares = {name: counts[name] / counts["sentences"] for name in ("sayable", "contradicting", "repeated")}
+    return {"sentences": counts["sentences"], **shares, "faultless": counts["faultless"] / len(texts)}
