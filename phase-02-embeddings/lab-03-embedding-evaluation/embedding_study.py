@@ -179,12 +179,14 @@ def two_dimensions(lab, vectors: np.ndarray, args) -> dict[str, np.ndarray]:
         views["t-SNE"] = tsne.fit_transform(unit)
     except ImportError:
         print("t-SNE needs scikit-learn: pip install scikit-learn")
+    if args.preset == "smoke":  # UMAP is compiled when it is imported, for ten seconds
+        return views
     try:
         from umap import UMAP
 
         views["UMAP"] = UMAP(random_state=args.seed, n_jobs=1).fit_transform(unit)
     except ImportError:
-        pass
+        print("UMAP needs umap-learn: pip install umap-learn")
     return views
 
 

@@ -45,6 +45,68 @@ def test_scores():
     says(f"At T = 8,192 with 32 heads that is {8192**2 * 32 * 2 / 2**30:.1f} GiB in BF16")
 
 
+def attended(rows, divisor=1.0):
+    """Every row's answer when it is query, key and value at once."""
+    x = torch.tensor(rows, dtype=torch.float64)
+    weights = (x @ x.T / divisor).softmax(-1)
+    return weights, weights @ x
+
+
+LOVE = [[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]  # "I love cats"
+
+
+def listed(numbers, digits=3):
+    return ", ".join(f"{n:.{digits}f}" for n in numbers)
+
+
+def test_attention_by_hand():
+    weights, out = attended(LOVE)
+    e = math.exp(1)
+    says(f"exponentials 1, {e:.3f}, {e:.3f} with sum {1 + 2 * e:.3f}, so the weights are {listed(weights[1])}.")
+    says(f"$0.155 \\cdot (1, 0) + 0.422 \\cdot (0, 1) + 0.422 \\cdot (1, 1) = ({listed(out[1])})$")
+    weights, out = attended(LOVE, math.sqrt(2))
+    says(f"divided by {math.sqrt(2):.3f}, the weights become {listed(weights[1])}, and the answer ({listed(out[1])})")
+
+
+def largest_distance(rows):
+    return torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist").max().item()
+
+
+def test_averages_of_averages():
+    x, plain, added = torch.tensor(LOVE, dtype=torch.float64), [], []
+    says(f"section 1, {largest_distance(x):.2f} apart at most")
+    alone, stream = x, x
+    for _ in range(3):
+        alone, stream = attended(alone.tolist())[1], stream + attended(stream.tolist())[1]
+        plain.append(largest_distance(alone))
+        added.append(largest_distance(stream))
+    says(f"largest distance is {plain[0]:.2f}, after two {plain[1]:.4f}, after three less than 0.000001")
+    assert plain[2] < 1e-6
+    says(f"distances here are {listed(added[:2], 2)}, ...")
+    assert added[2] > added[1] and torch.linalg.matrix_rank(alone, tol=1e-3) == 1
+
+
+def test_pairs_in_a_window():
+    t, w = 32_768, 4_096
+    pairs, full = sum(min(i, w) for i in range(1, t + 1)), t * (t + 1) // 2
+    says(f"At T = {t:,} and W = {w:,} that is {pairs / 1e6:.0f} million pairs of query and key instead of")
+    says(f"instead of {full / 1e6:.0f} million", f"holds {128**2:,} numbers a head")
+    assert 128**2 == 2 * 128 * 64
+
+
+def test_sinusoids():
+    for p in range(4):
+        row = [math.sin(p), math.cos(p), math.sin(p / 100), math.cos(p / 100)]
+        says(f"| {p} | " + " | ".join(f"{n:.4f}" for n in row) + " |")
+    assert 10_000 ** (2 / 4) == 100
+    says(f"with {math.sin(1 / 100 ** (2 / 4)):.4f} where this one has {math.sin(1 / 100):.4f} were made with base 100")
+
+
+def test_slots_of_the_networks(gpt2):
+    slots = sum(p.numel() for name, p in gpt2.named_parameters() if "mlp.c_fc.bias" in name)
+    says(f"12 x 3,072 = {slots:,} such slots")
+
+
 def test_kept_keys_and_values():
     def per_token(heads):
         return 2 * 80 * heads * 128 * 2 / 1024
