@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from labkit import run
-from labkit.reference.mini_transformer import IGNORE, Attention, Block, GPTConfig, make_norm
+from labkit.reference.mini_transformer import IGNORE, Attention, Block, GPTConfig, make_gelu, make_norm
 PAD, EOS, MASK, SEP = (0, 1, 2, 3)
 FIRST = 4
-PRESETS = {'smoke': {'steps': 3, 'seeds': 1, 'examples': 16, 'width': 16}, 'cpu': {'steps': 600, 'seeds': 3, 'examples': 500, 'width': 64}, 'full': {'steps': 5000, 'seeds': 5, 'examples': 5000, 'width': 128}}
+PRESETS = {'smoke': {'steps': 3, 'checks': 2, 'seeds': 1, 'examples': 16, 'width': 16, 'workers': 1}, 'cpu': {'steps': 1200, 'checks': 30, 'seeds': 3, 'examples': 500, 'width': 64, 'workers': 2}, 'full': {'steps': 5000, 'checks': 50, 'seeds': 5, 'examples': 5000, 'width': 128, 'workers': 2}}
 
 def padding_mask(real: Tensor, causal: bool=False) -> Tensor:
     """Which keys a query may look at, in a batch whose rows have different lengths.
@@ -63,14 +63,17 @@ def draw_weights(model: nn.Module) -> None:
     ...
 
 def bert_config(**sizes: Any) -> GPTConfig:
-    """GPT-2's parts with three things changed: nothing is causal, norms follow the sums, eps is 1e-12."""
+    """GPT-2's parts with three things changed: nothing is causal, norms follow the sums, eps is 1e-12.
+
+    `gelu="exact"` makes it transformers' BERT; the first BERT of 2018 has the tanh form, as GPT-2.
+    """
     ...
 
 class MiniBERT(nn.Module):
     """An encoder that says, for every place, which token stands there.      Devlin et al. 2018
 
     embedding: (V, D)   position_embedding: (block_size, D)   segment_embedding: (2, D)   embedding_norm: of their sum
-    blocks: of lab 4.4   head_dense: D -> D   head_norm: D   head_bias: (V,)
+    blocks: of lab 4.4   head_dense: D -> D   head_gelu: no weights   head_norm: D   head_bias: (V,)
     """
 
     def __init__(self, config: GPTConfig) -> None:
@@ -88,7 +91,7 @@ class MiniBERT(nn.Module):
         ...
 
     def forward(self, tokens: Tensor, labels: Tensor | None=None, real: Tensor | None=None, segments: Tensor | None=None) -> tuple[Tensor, Tensor | None]:
-        """logits = head_norm(gelu(head_dense(features))) · embedding.weightᵀ + head_bias, with the tanh form of gelu.
+        """logits = head_norm(head_gelu(head_dense(features))) · embedding.weightᵀ + head_bias
 
         tokens, real, segments: as `features` takes them   labels: (B, T) int64, what stood at each place, or IGNORE
         -> logits (B, T, V), and the mean cross-entropy in nats over the labels that count: 0 if none does (a short

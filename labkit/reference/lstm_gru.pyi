@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from labkit import run
 from labkit.reference.char_rnn import CharCorpus, CharRNN
-PRESETS = {'smoke': {'seeds': 2, 'budget': 8000, 'characters': 8000, 'epochs': 1, 'batch': 8, 'copy_steps': 4, 'lag': 6}, 'cpu': {'seeds': 3, 'budget': 60000, 'characters': 1000000, 'epochs': 1, 'batch': 16, 'copy_steps': 300, 'lag': 50}, 'full': {'seeds': 5, 'budget': 10 ** 6, 'characters': 10 ** 9, 'epochs': 10, 'batch': 32, 'copy_steps': 2000, 'lag': 50}}
+PRESETS = {'smoke': {'seeds': 2, 'budget': 8000, 'characters': 1600, 'epochs': 1, 'batch': 8, 'copy_steps': 2, 'lag': 6, 'workers': 1}, 'cpu': {'seeds': 3, 'budget': 60000, 'characters': 1000000, 'epochs': 1, 'batch': 16, 'copy_steps': 300, 'lag': 50, 'workers': 2}, 'full': {'seeds': 5, 'budget': 10 ** 6, 'characters': 10 ** 9, 'epochs': 10, 'batch': 32, 'copy_steps': 2000, 'lag': 50, 'workers': 2}}
 IGNORED = -100
 
 class GatedCell(nn.Module):

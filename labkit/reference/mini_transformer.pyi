@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from labkit import run
 from labkit.reference import positional_encodings
 from labkit.reference.scaled_dot_product_attention import causal_mask, combine_masks
-CHOICES = {'norm': ('layernorm', 'rmsnorm'), 'norm_position': ('pre', 'post'), 'pos': ('learned', 'sinusoidal', 'rope', 'alibi'), 'mlp': ('gelu', 'swiglu')}
+CHOICES = {'norm': ('layernorm', 'rmsnorm'), 'norm_position': ('pre', 'post'), 'pos': ('learned', 'sinusoidal', 'rope', 'alibi'), 'mlp': ('gelu', 'swiglu'), 'gelu': ('tanh', 'exact')}
 IGNORE = -100
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class GPTConfig:
     causal: bool = True
     dropout: float = 0.0
     init_std: float = 0.02
+    gelu: str = 'tanh'
 
     def __post_init__(self) -> None:
         ...
@@ -76,8 +77,12 @@ class RMSNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         ...
 
+def make_gelu(config: GPTConfig) -> nn.Module:
+    """z · Φ(z), Φ the normal distribution function: exactly, or GPT-2's z/2 · (1 + tanh(√(2/π) (z + 0.044715 z³)))."""
+    ...
+
 class GeluMLP(nn.Module):
-    """down(gelu(up(x))) at every position by itself, with GPT-2's tanh form of GELU.   x: (..., D) -> (..., D)"""
+    """down(gelu(up(x))) at every position by itself.   x: (..., D) -> (..., D)"""
 
     def __init__(self, config: GPTConfig) -> None:
         ...

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
 from labkit import run
-PRESETS = {'smoke': {'seeds': 1, 'date_steps': 4, 'reversal_steps': 4, 'hidden': 16, 'batch': 8, 'test': 5, 'workers': 1}, 'cpu': {'seeds': 3, 'date_steps': 600, 'reversal_steps': 600, 'hidden': 96, 'batch': 32, 'test': 100, 'workers': 2}, 'full': {'seeds': 5, 'date_steps': 4000, 'reversal_steps': 10000, 'hidden': 256, 'batch': 128, 'test': 500, 'workers': 1}}
+PRESETS = {'smoke': {'seeds': 1, 'date_steps': 4, 'reversal_steps': 4, 'hidden': 16, 'batch': 8, 'test': 5, 'workers': 1}, 'cpu': {'seeds': 3, 'date_steps': 700, 'reversal_steps': 700, 'hidden': 64, 'batch': 32, 'test': 100, 'workers': 2}, 'full': {'seeds': 5, 'date_steps': 4000, 'reversal_steps': 10000, 'hidden': 256, 'batch': 128, 'test': 500, 'workers': 1}}
 PAD, BOS, EOS = (0, 1, 2)
 
 def pad(sequences: list[Tensor]) -> tuple[Tensor, Tensor]:

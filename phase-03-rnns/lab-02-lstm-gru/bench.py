@@ -1,4 +1,4 @@
-"""Own cells, one Python step after another, beside nn.LSTM and nn.GRU: milliseconds, and their ratio.
+"""Own cells, one Python step after another, beside nn.LSTM and nn.GRU: milliseconds, their ratio, where they go.
 
 python bench.py                     one thread, 32 rows of 64 steps, about a minute
 python bench.py --device cuda       there nn.LSTM and nn.GRU are cuDNN's
@@ -20,6 +20,8 @@ PRESETS = {
     "smoke": {"widths": [16], "input_width": 16, "batch": 4, "steps": 8, "repeats": 2},
     "cpu": {"widths": [64, 128, 256, 512], "input_width": 64, "batch": 32, "steps": 64, "repeats": 15},
 }
+MATRIX = {"aten::addmm", "aten::mm"}
+POINTWISE = {"aten::" + name for name in ("sigmoid", "tanh", "mul", "add", "sigmoid_backward", "tanh_backward")}
 PAIRS = {"lstm": (solution.LSTMCell, nn.LSTM), "gru": (solution.GRUCell, nn.GRU)}
 
 
@@ -62,6 +64,27 @@ def measure(args: Any, kind: str, hidden: int) -> dict[str, float]:
     return found
 
 
+def profile(args: Any, hidden: int) -> dict[str, float]:
+    """Where a training step of the own LSTM spends its time, in shares, as torch's profiler sees it.
+
+    rest: neither matrix products nor arithmetic entry by entry, but Python, autograd, making tensors and views
+    kernels: how many products and entry-by-entry operations there are per time step, forward and backward
+    """
+    cell = solution.LSTMCell(args.input_width, hidden)
+    x = torch.randn(args.batch, args.steps, args.input_width)
+    work = training(lambda: unrolled(cell, x), [*cell.parameters()])
+    work()
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as seen:
+        total = 1e3 * run.milliseconds(lambda: [work() for _ in range(args.repeats)])  # microseconds, as below
+    events = [event for event in seen.key_averages() if event.key in MATRIX | POINTWISE]
+    matrix, pointwise = (
+        sum(event.self_cpu_time_total for event in events if event.key in group) / total
+        for group in (MATRIX, POINTWISE)
+    )
+    kernels = sum(event.count for event in events) / args.repeats / args.steps
+    return {"matrix": matrix, "pointwise": pointwise, "rest": 1 - matrix - pointwise, "kernels": kernels}
+
+
 def main(argv: list[str] | None = None) -> None:
     args = run.arguments(__doc__, PRESETS, argv, device=True)
     torch.set_num_threads(1)
@@ -75,8 +98,15 @@ def main(argv: list[str] | None = None) -> None:
         f"{args.batch} rows of {args.steps} steps, input width {args.input_width}, float32, {args.device}, one thread\n"
     )
     print(run.table(["", "F", "forward ms", "torch ms", "ratio", "training ms", "torch ms", "ratio"], rows))
+    profiles = {}
+    if args.device == "cpu":
+        profiles = {str(hidden): profile(args, hidden) for hidden in args.widths}
+        rows = [[f, *(f"{100 * p[what]:.0f} %" for what in ("matrix", "pointwise", "rest"))]
+                for f, p in profiles.items()]  # fmt: skip
+        print("\nown LSTM, training: share of the time")
+        print(run.table(["F", "matrix products", "entry by entry", "the rest"], rows))
     settings = {"batch": args.batch, "steps": args.steps, "input_width": args.input_width}
-    run.save_results(args, settings | found, "bench")
+    run.save_results(args, settings | found | {"profile": profiles}, "bench")
 
 
 if __name__ == "__main__":

@@ -1,33 +1,18 @@
-"""The three kinds of network that lab 3.2 compares, and the figures that show it."""
+"""The figures of lab 3.2."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from labkit import run
 
-
-class Kind(NamedTuple):
-    """blocks, biases: as `matched_hidden` wants them   d_model, rates: what suited this kind best, found on one seed"""
-
-    color: str
-    blocks: int
-    biases: int
-    d_model: int
-    text_rate: float
-    copy_rate: float
-
-
-KINDS = {
-    "rnn": Kind("C3", 1, 1, 64, 1e-2, 3e-3),
-    "gru": Kind("C2", 3, 2, 32, 1e-2, 1e-2),
-    "lstm": Kind("C0", 4, 2, 16, 3e-2, 1e-2),
-}
+COLORS = {"rnn": "C3", "gru": "C2", "lstm": "C0"}
 LABELS = {
     "rnn": "vanilla RNN", "gru": "GRU", "lstm_0": "LSTM, b_f = 0", "lstm_1": "LSTM, b_f = 1",
-    "lstm_lag": "LSTM, b_f = ln(lag - 1)", "rnn_blank": "vanilla RNN, blanks instead of chatter",
+    "lstm_lag": "LSTM, b_f = ln(lag - 1)", "rnn_fast": "vanilla RNN, rate 3e-2",
+    "rnn_blank": "vanilla RNN, blanks instead of chatter",
 }  # fmt: skip
 STYLES = {"lstm_1": "--", "lstm_lag": ":"}
 
@@ -36,7 +21,7 @@ def text(args: Any, found: dict[str, Any]) -> None:
     """Left: training loss. Right: held-out perplexity of every seed."""
     fig, (left, right) = run.figure(1, 2, width=10, height=4.2)
     for place, (name, values) in enumerate(found["models"].items()):
-        color, curve = KINDS[name.split("_")[0]].color, values["curve"]
+        color, curve = COLORS[name.split("_")[0]], values["curve"]
         window = max(1, len(curve) // 25)
         smooth = np.convolve(curve, np.ones(window) / window, mode="valid")
         label = f"{LABELS[name]}, F = {values['hidden']}"
@@ -57,7 +42,7 @@ def gradients(args: Any, found: dict[str, Any]) -> None:
     fig, axes = run.figure(1, 2, width=10, height=4.2)
     for ax, when, title in zip(axes, ("start", "trained"), ("Before training", "After training on text")):
         for name, norms in found[when].items():
-            color = KINDS[name.split("_")[0]].color
+            color = COLORS[name.split("_")[0]]
             ax.semilogy(range(1, len(norms) + 1), norms, STYLES.get(name, "-"), color=color, label=LABELS[name])
         ax.set(xlabel="steps k between state and loss", title=title)
         ax.legend()
@@ -70,12 +55,12 @@ def gradients(args: Any, found: dict[str, Any]) -> None:
 
 def copy(args: Any, found: dict[str, Any]) -> None:
     fig, ax = run.figure(width=7.5, height=4.2)
-    styles = {"lstm_1": "--", "rnn_short": "--", "rnn_blank": ":"}
+    styles = {"rnn_fast": "-.", "lstm_1": "--", "rnn_short": "--", "rnn_blank": ":"}
     for name, values in found["trials"].items():
         kind = name.split("_")[0]
         label = LABELS.get(name, f"vanilla RNN, lag {values['lag']}")
         steps = (np.arange(len(values["curve"])) + 1) * args.copy_steps / len(values["curve"])
-        ax.plot(steps, 100 * np.array(values["curve"]), styles.get(name, "-"), color=KINDS[kind].color, label=label)
+        ax.plot(steps, 100 * np.array(values["curve"]), styles.get(name, "-"), color=COLORS[kind], label=label)
     ax.axhline(100 * found["chance"], color="0.35", linewidth=1, linestyle=":", label="guessing")
     ax.set(
         xlabel="steps",

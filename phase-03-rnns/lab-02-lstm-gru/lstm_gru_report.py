@@ -5,54 +5,25 @@
 
 from __future__ import annotations
 
-import copy
+import itertools
 import math
-from collections.abc import Callable
+import os
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
-from scipy.stats import t as student
-from torch import Tensor, nn
-from torch.nn import functional as F
+from scipy.special import stdtrit
+from torch import nn
 
 from labkit import run
-from labkit.reference import char_rnn
 from labkit.reference.char_rnn import char_rnn_report
 from labkit.reference.lstm_gru import lstm_gru_figures as figures
+from labkit.reference.lstm_gru import lstm_gru_training as training
 
-KINDS, LABELS = figures.KINDS, figures.LABELS
-
-STEPS, MAX_NORM, WARMUP = 64, 1.0, 50
-HELD_OUT_ROWS = 64  # the held-out text is read in so many streams at once
-COPY_BUDGET, COPY_BATCH, COPY_TESTED, N_SYMBOLS, COPIED = 10_000, 32, 1_000, 8, 1
-COPY_D_MODEL = 16
+LABELS = figures.LABELS
+FAST = 3e-2  # on the delayed copy the vanilla RNN's best rate of those in sweep.py, ten times its usual one
 TEXT_TRIALS = {"rnn": ("rnn", 0.0), "gru": ("gru", 0.0), "lstm_0": ("lstm", 0.0), "lstm_1": ("lstm", 1.0)}  # and b_f
-CURVE = 20  # accuracy is averaged over so many training steps for the figure
-
-
-def cell_of(lab: SimpleNamespace, kind: str, forget_bias: float = 1.0) -> Callable[[int, int], nn.Module]:
-    """(input width, F) -> a cell of this kind."""
-    if kind == "lstm":
-        return lambda width, hidden: lab.LSTMCell(width, hidden, forget_bias)
-    return {"rnn": char_rnn.VanillaRNNCell, "gru": lab.GRUCell}[kind]
-
-
-def for_text(args: Any, lab: SimpleNamespace, kind: str, vocab_size: int, forget_bias: float = 1.0) -> nn.Module:
-    return build(args, lab, kind, args.budget, KINDS[kind].d_model, vocab_size, forget_bias)
-
-
-def build(
-    args: Any, lab: SimpleNamespace, kind: str, budget: int, d_model: int, vocab_size: int, forget_bias: float
-) -> nn.Module:
-    """A network of this kind, as large as the budget allows."""
-    hidden = lab.matched_hidden(budget, KINDS[kind].blocks, KINDS[kind].biases, d_model, vocab_size)
-    return lab.GatedRNN(vocab_size, d_model, hidden, cell=cell_of(lab, kind, forget_bias)).to(args.device)
-
-
-def size(model: nn.Module) -> int:
-    return sum(p.numel() for p in model.parameters())
 
 
 def show(args: Any, lab: SimpleNamespace, corpus: Any) -> None:
@@ -65,6 +36,7 @@ def show(args: Any, lab: SimpleNamespace, corpus: Any) -> None:
     figures.copy(args, results["copy"])
     for found in results["text"]["models"].values():
         del found["curve"]
+    results["cost"] = {"cpu_seconds": sum(os.times()[:4]), "workers": args.workers}
     run.save_results(args, results)
 
 
@@ -96,34 +68,33 @@ def agreement(lab: SimpleNamespace, width: int = 12, hidden: int = 32, steps: in
 
 
 def text(args: Any, lab: SimpleNamespace, corpus: Any) -> tuple[dict[str, Any], dict[str, nn.Module]]:
-    """All kinds on the same text: equal parameters, equal steps, several seeds. Also the models of seed 0."""
-    train_ids, held_out_ids = corpus.encode(corpus.train_text), corpus.encode(corpus.held_out_text)
-    rows = char_rnn.streams(train_ids, args.batch).to(args.device)
-    held_out = char_rnn.streams(torch.cat([train_ids[-1:], held_out_ids]), HELD_OUT_ROWS).to(args.device)
-    steps = args.epochs * math.ceil((rows.size(1) - 1) / STEPS)
-    print(f"{len(train_ids):,} characters, {held_out.numel() - HELD_OUT_ROWS:,} held out; {steps:,} steps\n")
+    """All kinds on the same text: equal parameters, equal steps, several seeds. Also the models of the first seed."""
+    seeds = range(args.seed, args.seed + args.seeds)
+    trials = [training.on_text(kind, bias, seed) for kind, bias in TEXT_TRIALS.values() for seed in seeds]
+    trained = iter(training.all_of(args, lab, corpus, trials, "text"))
     found: dict[str, Any] = {}
     models: dict[str, nn.Module] = {}
-    for name, (kind, forget_bias) in TEXT_TRIALS.items():
-        nats, curves = [], []
-        for seed in run.progress(range(args.seeds), LABELS[name]):
-            torch.manual_seed(args.seed + seed)
-            model = for_text(args, lab, kind, corpus.vocab_size, forget_bias)
-            curves.append(train(model, rows, args.epochs, steps, KINDS[kind].text_rate))
-            nats.append(char_rnn.token_nats(model, held_out).double().mean().item())
-            models.setdefault(name, model)
+    for name, (kind, bias) in TEXT_TRIALS.items():
+        of_this = list(itertools.islice(trained, args.seeds))
+        nats = [one.score for one in of_this]
         found[name] = {
-            "hidden": model.hidden,
-            "parameters": size(model),
+            "hidden": of_this[0].hidden,
+            "parameters": of_this[0].parameters,
             "nats_by_seed": nats,
             "perplexity_by_seed": np.exp(nats),
             "perplexity": float(np.exp(np.mean(nats))),
             "nats": float(np.mean(nats)),
             "nats_sd": float(np.std(nats, ddof=1)),
-            "curve": np.mean(curves, axis=0),
+            "curve": np.mean([one.curve for one in of_this], axis=0),
         }
+        models[name] = training.build(args, lab, training.on_text(kind, bias, args.seed), corpus.vocab_size)
+        weights = {key: torch.from_numpy(value) for key, value in of_this[0].weights.items()}
+        models[name].load_state_dict(weights)
     for name in ("gru", "lstm_0", "lstm_1"):
         found[name] |= margin(found["rnn"]["nats_by_seed"], found[name]["nats_by_seed"])
+    steps = len(found["rnn"]["curve"])
+    scored = training.streams(args, corpus)[1][:, 1:].numel()
+    print(f"{len(corpus.train_text):,} characters, {scored:,} held out; {steps:,} steps\n")
     rows = [
         [LABELS[name], f["hidden"], f["parameters"], f["perplexity"], f["nats"], f"{f['nats_sd']:.4f}", low_high(f)]
         for name, f in found.items()
@@ -134,26 +105,12 @@ def text(args: Any, lab: SimpleNamespace, corpus: Any) -> tuple[dict[str, Any], 
     return {"steps": steps, "seeds": args.seeds, "models": found}, models
 
 
-def train(model: nn.Module, rows: Tensor, epochs: int, last: int, rate: float) -> list[float]:
-    """Truncated BPTT of lab 3.1 with Adam, a short warm-up and a straight way down to zero; the loss of every chunk."""
-    optimizer = torch.optim.Adam(model.parameters(), lr=rate, betas=(0.9, 0.99))
-    warm_up = max(1, min(WARMUP, last // 10))
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda i: min((i + 1) / warm_up, 1) * (1 - i / last))
-    losses = []
-    for _ in range(epochs):
-        passing = char_rnn.truncated_bptt(model, rows, STEPS, optimizer, MAX_NORM)
-        for loss in run.progress(passing, "chunks", total=last // epochs):
-            losses.append(loss)
-            schedule.step()
-    return losses
-
-
 def margin(worse: list[float], better: list[float]) -> dict[str, float]:
     """By how many nats the second list lies below the first, with a 95 % interval (Student's t, pooled variance)."""
     n = len(worse)
     gap = float(np.mean(worse) - np.mean(better))
     pooled = (np.var(worse, ddof=1) + np.var(better, ddof=1)) / 2
-    half = float(student.ppf(0.975, 2 * n - 2) * math.sqrt(2 * pooled / n))
+    half = float(stdtrit(2 * n - 2, 0.975) * math.sqrt(2 * pooled / n))
     return {"ahead": gap, "ahead_low": gap - half, "ahead_high": gap + half}
 
 
@@ -173,10 +130,10 @@ def gradients(args: Any, lab: SimpleNamespace, corpus: Any, models: dict[str, nn
     found: dict[str, Any] = {"start": {}, "trained": {}}
     for name, (kind, bias) in fresh.items():
         torch.manual_seed(args.seed)
-        model = for_text(args, lab, kind, corpus.vocab_size, bias)
-        found["start"][name] = char_rnn_report.gradient_by_distance(copy.deepcopy(model).cpu().double(), windows)
+        model = training.build(args, lab, training.on_text(kind, bias, args.seed), corpus.vocab_size)
+        found["start"][name] = char_rnn_report.gradient_by_distance(model.cpu().double(), windows)
     for name, model in models.items():
-        found["trained"][name] = char_rnn_report.gradient_by_distance(copy.deepcopy(model).cpu().double(), windows)
+        found["trained"][name] = char_rnn_report.gradient_by_distance(model.cpu().double(), windows)
     rows = []
     for when, by_name in found.items():
         for name, norms in by_name.items():
@@ -201,63 +158,30 @@ def delayed_copy(args: Any, lab: SimpleNamespace) -> dict[str, Any]:
     """The share of right answers, by kind, forget bias, lag, and what is heard in between."""
     short, lasting = max(2, args.lag // 10), long_bias(args.lag)
     trials = {
-        "rnn": ("rnn", args.lag, 0.0, True), "gru": ("gru", args.lag, 0.0, True),
-        "lstm_lag": ("lstm", args.lag, lasting, True), "lstm_1": ("lstm", args.lag, 1.0, True),
-        "rnn_blank": ("rnn", args.lag, 0.0, False), "rnn_short": ("rnn", short, 0.0, True),
+        "rnn": ("rnn", 0.0, args.lag, True), "rnn_fast": ("rnn", 0.0, args.lag, True, FAST),
+        "gru": ("gru", 0.0, args.lag, True), "lstm_lag": ("lstm", lasting, args.lag, True),
+        "lstm_1": ("lstm", 1.0, args.lag, True), "rnn_blank": ("rnn", 0.0, args.lag, False),
+        "rnn_short": ("rnn", 0.0, short, True),
     }  # fmt: skip
+    seeds = range(args.seed, args.seed + args.seeds)
+    to_do = [training.on_copy(kind, bias, seed, *rest) for kind, bias, *rest in trials.values() for seed in seeds]
+    trained = iter(training.all_of(args, lab, None, to_do, "delayed copy"))
     found: dict[str, Any] = {}
     rows = []
-    for name, (kind, lag, bias, chatter) in trials.items():
-        outcomes = []
-        for seed in run.progress(range(args.seeds), f"copy: {name}"):
-            torch.manual_seed(args.seed + seed)
-            model = build(args, lab, kind, COPY_BUDGET, COPY_D_MODEL, 2 * N_SYMBOLS + 2, bias)
-            outcomes.append(train_copy(args, lab, model, lag, chatter, KINDS[kind].copy_rate))
-        accuracies, curves = zip(*outcomes)
+    for name, (_, _, lag, chatter, *_) in trials.items():
+        of_this = list(itertools.islice(trained, args.seeds))
+        accuracies = [one.score for one in of_this]
         found[name] = {
-            "lag": lag, "hidden": model.hidden, "parameters": size(model), "accuracy_by_seed": accuracies,
-            "accuracy": float(np.mean(accuracies)), "lowest": min(accuracies), "highest": max(accuracies),
-            "curve": np.mean(curves, axis=0),
+            "lag": lag, "hidden": of_this[0].hidden, "parameters": of_this[0].parameters,
+            "accuracy_by_seed": accuracies, "accuracy": float(np.mean(accuracies)), "lowest": min(accuracies),
+            "highest": max(accuracies), "curve": np.mean([one.curve for one in of_this], axis=0),
         }  # fmt: skip
         percent = [f"{100 * a:.1f} %" for a in (np.mean(accuracies), min(accuracies), max(accuracies))]
         between = "chatter" if chatter else "blanks"
-        label = LABELS["rnn"] if kind == "rnn" else LABELS[name]
-        rows.append([label, lag, between, model.hidden, *percent])
+        label = LABELS["rnn"] if name in ("rnn_blank", "rnn_short") else LABELS[name]
+        rows.append([label, lag, between, of_this[0].hidden, *percent])
     print(run.table(["copy", "lag", "between", "F", "right", "worst seed", "best seed"], rows))
-    print(
-        f"{args.copy_steps:,} steps, {args.seeds} seeds, {COPY_TESTED:,} questions each; guessing {1 / N_SYMBOLS:.1%}\n"
-    )
-    return {"trials": found, "steps": args.copy_steps, "chance": 1 / N_SYMBOLS}
-
-
-def questions(args: Any, lab: SimpleNamespace, count: int, lag: int, chatter: bool) -> tuple[Tensor, Tensor]:
-    """Inputs and targets of random symbols; chatter has an alphabet of its own, as large as that of the symbols."""
-    symbols = torch.randint(N_SYMBOLS, (count, COPIED), device=args.device)
-    between = torch.randint(N_SYMBOLS + 2, 2 * N_SYMBOLS + 2, (count, lag - COPIED), device=args.device)
-    return lab.delayed_copy(symbols, lag, N_SYMBOLS, between if chatter else None)
-
-
-def train_copy(
-    args: Any, lab: SimpleNamespace, model: nn.Module, lag: int, chatter: bool, rate: float
-) -> tuple[float, list[float]]:
-    """Adam on fresh questions. The accuracy on others afterwards; that of training, averaged over CURVE steps."""
-    optimizer = torch.optim.Adam(model.parameters(), lr=rate)
-    right = []
-    for _ in run.progress(range(args.copy_steps), "steps"):
-        inputs, targets = questions(args, lab, COPY_BATCH, lag, chatter)
-        logits = model(inputs)[0]
-        loss = F.cross_entropy(logits.mT, targets, ignore_index=lab.IGNORED)
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), MAX_NORM)
-        optimizer.step()
-        right.append(share_right(logits, targets, lab.IGNORED))
-    with torch.no_grad():
-        inputs, targets = questions(args, lab, COPY_TESTED, lag, chatter)
-        final = share_right(model(inputs)[0], targets, lab.IGNORED)
-    return final, [float(np.mean(part)) for part in np.array_split(right, max(1, len(right) // CURVE))]
-
-
-def share_right(logits: Tensor, targets: Tensor, ignored: int) -> float:
-    asked = targets != ignored
-    return (logits.argmax(-1) == targets)[asked].double().mean().item()
+    chance = 1 / training.N_SYMBOLS
+    tested = f"{training.COPY_TESTED:,} questions each; guessing {chance:.1%}\n"
+    print(f"{args.copy_steps:,} steps, {args.seeds} seeds, {tested}")
+    return {"trials": found, "steps": args.copy_steps, "chance": chance}

@@ -15,7 +15,16 @@ from labkit import run
 from labkit.reference.char_rnn import CharCorpus, CharRNN
 
 PRESETS = {
-    "smoke": {"seeds": 2, "budget": 8_000, "characters": 8_000, "epochs": 1, "batch": 8, "copy_steps": 4, "lag": 6},
+    "smoke": {
+        "seeds": 2,
+        "budget": 8_000,
+        "characters": 1_600,
+        "epochs": 1,
+        "batch": 8,
+        "copy_steps": 2,
+        "lag": 6,
+        "workers": 1,
+    },
     "cpu": {
         "seeds": 3,
         "budget": 60_000,
@@ -24,6 +33,7 @@ PRESETS = {
         "batch": 16,
         "copy_steps": 300,
         "lag": 50,
+        "workers": 2,  # processes, of one thread each; the trainings are divided among them
     },
     "full": {
         "seeds": 5,
@@ -33,6 +43,7 @@ PRESETS = {
         "batch": 32,
         "copy_steps": 2_000,
         "lag": 50,
+        "workers": 2,
     },
 }
 IGNORED = -100  # the target that F.cross_entropy leaves out
@@ -242,7 +253,7 @@ def delayed_copy(symbols: Tensor, lag: int, n_symbols: int, chatter: Tensor | No
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The command line (given); the experiments and figures are in lstm_gru_report.py
+# The command line (given); trainings and figures are in lstm_gru_*.py
 # ---------------------------------------------------------------------------------------------------------------------
 def main(argv: list[str] | None = None) -> None:
     import lstm_gru_report

@@ -22,7 +22,7 @@ from labkit import run
 
 MODELS = {"no attention": None, "Bahdanau": "bahdanau", "Luong": "luong"}
 D_MODEL, LEARNING_RATE, WARMUP, MAX_NORM = 32, 4e-3, 50, 1.0
-CHECKPOINTS = 10
+CHECKPOINTS = 5
 ROOM = 4  # answers may be so many symbols longer than the right one
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from types import SimpleNamespace
 from typing import Any
 
@@ -50,6 +51,7 @@ def show(args: Any, lab: SimpleNamespace) -> None:
     plot_accuracy(args, runs)
     plot_lengths(args, runs["reversal"])
     plot_alignment(args, coders, runs, tests["24"][0])
+    results["cost"] = {"cpu_seconds": sum(os.times()[:4]), "workers": args.workers}
     run.save_results(args, results)
 
 
@@ -94,14 +96,14 @@ def percent(values: list[float]) -> str:
 
 
 def learning_table(runs: dict[str, list[Run]], groups: list[str]) -> dict[str, Any]:
-    """Exact match at every second checkpoint, per model."""
+    """Exact match at every checkpoint, per model."""
     steps = list(runs["Bahdanau"][0].exact)
     found: dict[str, Any] = {"steps": steps}
     for group in groups:
         rows = []
         for name, trained in runs.items():
             values = [[one.exact[step][group] for one in trained] for step in steps]
-            rows.append([name, *(percent(v) for v in values[1::2])])
+            rows.append([name, *(percent(v) for v in values)])
             found.setdefault(key(name), {"parameters": experiments.count(trained[0].model)})[key(group)] = {
                 "mean": [100 * float(np.mean(v)) for v in values],
                 "last": [100 * x for x in values[-1]],
@@ -110,7 +112,7 @@ def learning_table(runs: dict[str, list[Run]], groups: list[str]) -> dict[str, A
         what = f"length {group}" if group.isdigit() else group
         seeds = len(runs["Bahdanau"])
         print(f"\nexact match in %, {what}" + (f", mean of {seeds} seeds (lowest-highest)" if seeds > 1 else ""))
-        print(run.table(["after steps", *(str(step) for step in steps[1::2])], rows))
+        print(run.table(["after steps", *map(str, steps)], rows))
     sizes = ", ".join(f"{name} {found[key(name)]['parameters']:,}" for name in runs)
     print(f"parameters: {sizes}\n")
     return found
@@ -170,7 +172,7 @@ def plot_accuracy(args: Any, runs: dict[str, dict[str, list[Run]]]) -> None:
             values = [[np.mean([one.exact[step][g] for one in trained]) for step in steps] for g in there]
             image = ax.imshow(values, vmin=0, vmax=1, origin="lower", aspect="auto", cmap="viridis")
             ax.set_yticks(range(len(there)), there if name == "no attention" else [""] * len(there))
-            ax.set_xticks(range(1, len(steps), 3), [str(step) for step in steps[1::3]])
+            ax.set_xticks(range(len(steps)), map(str, steps))
             ax.set(title=f"{task}, {name}", xlabel="steps")
             ax.grid(False)
         row[0].set_ylabel("source length")

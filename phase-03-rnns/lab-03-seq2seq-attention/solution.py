@@ -19,7 +19,7 @@ from labkit import run
 
 PRESETS = {
     "smoke": {"seeds": 1, "date_steps": 4, "reversal_steps": 4, "hidden": 16, "batch": 8, "test": 5, "workers": 1},
-    "cpu": {"seeds": 3, "date_steps": 600, "reversal_steps": 600, "hidden": 96, "batch": 32, "test": 100, "workers": 2},
+    "cpu": {"seeds": 3, "date_steps": 700, "reversal_steps": 700, "hidden": 64, "batch": 32, "test": 100, "workers": 2},
     "full": {
         "seeds": 5,
         "date_steps": 4_000,

@@ -17,6 +17,7 @@ from torch import nn
 from labkit.catalogue import find
 from labkit.reference import char_rnn
 from labkit.reference import lstm_gru as lab
+from labkit.reference.lstm_gru import lstm_gru_training as training
 
 HYPOTHESIS = settings(deadline=None, derandomize=True, max_examples=50)
 small = st.integers(1, 6)
@@ -282,6 +283,13 @@ def recorded() -> dict:
     return json.loads((find("3.2").path / "figures" / "results.json").read_text())["results"]
 
 
+def test_recorded_run_fits_into_five_minutes():
+    """The README's command on two quiet cores: its processor time, divided over two processes, with room to spare."""
+    cost = recorded()["cost"]
+    assert cost["workers"] == 2
+    assert cost["cpu_seconds"] < 500
+
+
 def test_recorded_copy_task_is_what_the_readme_says():
     """Lag 50: every seed of GRU and of the LSTM with a long memory above 95 %, the vanilla RNN near chance."""
     found = recorded()["copy"]
@@ -289,6 +297,7 @@ def test_recorded_copy_task_is_what_the_readme_says():
         assert found["trials"][name]["lag"] == 50
         assert found["trials"][name]["lowest"] > 0.95
     assert found["trials"]["rnn"]["highest"] < 0.2
+    assert found["trials"]["rnn_fast"]["highest"] < 0.6  # at the best rate of the sweep: more, and far from enough
     assert found["trials"]["rnn_short"]["lowest"] > 0.95
 
 
@@ -297,6 +306,7 @@ def test_recorded_percentages_stand_in_the_readme():
     percent = {name: f"{100 * trial['accuracy']:.1f} %" for name, trial in found["trials"].items()}
     worst = min(found["trials"][name]["lowest"] for name in ("gru", "lstm_lag"))
     assert f"names {percent['rnn']} of the symbols" in text
+    assert f"and {percent['rnn_fast']} at the best rate" in text
     assert (
         f"the GRU {percent['gru']}, the LSTM {percent['lstm_lag']}, and the worst seed of either {100 * worst:.1f} %"
         in text
@@ -323,6 +333,22 @@ def test_recorded_sizes_are_equal():
     found = recorded()["text"]["models"]
     sizes = [values["parameters"] for values in found.values()]
     assert min(sizes) > 0.98 * max(sizes)
+
+
+def test_rates_follow_from_the_sweep():
+    """What the README says of them: on text a step of the grid below the best, on the copy task where it works."""
+    sweep = json.loads((find("3.2").path / "figures" / "sweep.json").read_text())["results"]
+    for name, scores in sweep["text"].items():
+        best = min(scores, key=scores.get)
+        smaller = list(scores)[list(scores).index(best) - 1]
+        assert float(smaller) == training.KINDS[name.split("_")[0]].text_rate
+    for name, widths in sweep["width"].items():
+        assert widths[str(training.KINDS[name.split("_")[0]].d_model)] < min(widths.values()) + 0.02
+    for name in ("gru", "lstm_lag"):
+        assert min(sweep["copy"][name][rate] for rate in ("1e-2", "3e-2")) > 0.95
+    assert max(sweep["copy"]["lstm_1"].values()) < 0.2
+    assert max(sweep["copy"]["rnn"][rate] for rate in ("1e-3", "3e-3")) < 0.2
+    assert max(sweep["copy"]["rnn"], key=sweep["copy"]["rnn"].get) == "3e-2"
 
 
 def test_calculated_numbers_of_the_readme():
