@@ -28,17 +28,20 @@ from torch import Tensor
 from labkit import run
 
 PRESETS = {
-    "smoke": {"steps": 2, "seeds": 1, "depth": 2, "rates": [3e-3], "windows": 8, "characters": 20_000, "workers": 1},
+    "smoke": {
+        "steps": 2, "batch": 4, "seeds": 1, "depth": 2, "rates": [3e-3], "windows": 8, "characters": 20_000,
+        "workers": 1,
+    },
     "cpu": {
-        "steps": 200, "seeds": 3, "depth": 8, "rates": [1e-3, 3e-3, 1e-2], "windows": 256, "characters": 1_200_000,
-        "workers": 2,
+        "steps": 200, "batch": 8, "seeds": 3, "depth": 8, "rates": [1e-3, 3e-3, 1e-2], "windows": 128,
+        "characters": 1_200_000, "workers": 2,
     },
     "full": {
-        "steps": 5_000, "seeds": 5, "depth": 24, "rates": [3e-4, 1e-3, 3e-3, 1e-2], "windows": 2_000,
+        "steps": 5_000, "batch": 16, "seeds": 5, "depth": 24, "rates": [3e-4, 1e-3, 3e-3, 1e-2], "windows": 2_000,
         "characters": 10**9, "workers": 2,
     },
 }  # fmt: skip
-BATCH, LENGTH = 16, 64
+LENGTH = 64
 WARM = 0.2  # share of the steps over which the learning rate rises
 SIZES = {"vocab_size": 256, "block_size": LENGTH, "n_heads": 2}
 PARTS = {  # what differs from the first
@@ -110,14 +113,14 @@ def windows(part: Tensor, count: int, seed: int) -> Tensor:
     return part[starts + torch.arange(LENGTH + 1)].long()
 
 
-def train(job: Job, steps: int, held_out: int, device: str) -> dict[str, float]:
+def train(job: Job, steps: int, batch: int, held_out: int, device: str) -> dict[str, float]:
     """Held-out loss after `steps` steps; a run that ends in NaN or above counts as ln 256, which is knowing nothing."""
     torch.manual_seed(job.seed)
     config = _lab.GPTConfig(**(SIZES | job.config))
     model = _lab.MiniGPT(config).to(device)
-    optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.95), weight_decay=0.0)
+    optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.95), weight_decay=0.0, fused=True)
     cut = len(_text) * 9 // 10
-    rows = windows(_text[:cut], steps * BATCH, seed=job.seed).view(steps, BATCH, -1).to(device)
+    rows = windows(_text[:cut], steps * batch, seed=job.seed).view(steps, batch, -1).to(device)
     for step, ids in enumerate(rows):
         rising = min(1.0, (step + 1) / (job.warm * steps)) if job.warm else 1.0
         for group in optimizer.param_groups:
@@ -137,7 +140,7 @@ def train(job: Job, steps: int, held_out: int, device: str) -> dict[str, float]:
     }
 
 
-def gradient_norms(lab: Any, depth: int, seeds: int) -> dict[str, list[float]]:
+def gradient_norms(lab: Any, depth: int, batch: int, seeds: int) -> dict[str, list[float]]:
     """At the start, before any step: the length of the gradient of every block, for pre- and for post-norm."""
     found = {}
     for place in ("pre", "post"):
@@ -146,7 +149,7 @@ def gradient_norms(lab: Any, depth: int, seeds: int) -> dict[str, list[float]]:
             torch.manual_seed(seed)
             thin = {"n_layers": depth, "d_model": 48, "init_std": scaled_std(48)}
             model = lab.MiniGPT(lab.GPTConfig(**SIZES, **thin, norm_position=place))
-            model(*lab.shift(windows(_text, BATCH, seed)))[1].backward()
+            model(*lab.shift(windows(_text, batch, seed)))[1].backward()
             norms += torch.tensor([sum(p.grad.square().sum() for p in block.parameters()) for block in model.blocks])
         found[place] = (norms / seeds).sqrt().tolist()
     return found
@@ -157,7 +160,7 @@ def gradient_norms(lab: Any, depth: int, seeds: int) -> dict[str, list[float]]:
 
 def run_jobs(args: Any, lab_file: str, text: bytes) -> Iterable[tuple[Job, dict[str, float]]]:
     todo = list(jobs(args))
-    rest = [[value] * len(todo) for value in (args.steps, args.windows, args.device)]
+    rest = [[value] * len(todo) for value in (args.steps, args.batch, args.windows, args.device)]
     prepare(lab_file, text)
     if args.workers == 1:
         yield from zip(todo, run.progress(map(train, todo, *rest), "ablations", len(todo)))
@@ -185,7 +188,7 @@ def show(args: Any, lab: Any, text: bytes) -> dict[str, Any]:
     for entry in (entry for family in scores.values() for entry in family.values()):
         entry["loss"] = statistics.fmean(entry["losses"])
         entry["spread"] = max(entry["losses"]) - min(entry["losses"])
-    norms = gradient_norms(lab, args.depth, args.seeds)
+    norms = gradient_norms(lab, args.depth, args.batch, args.seeds)
     report(args, scores)
     plot_norms(args, scores["norm"], norms)
     plot_rest(args, scores)
@@ -202,7 +205,7 @@ def combinations() -> list[str]:
 
 
 def report(args: Any, scores: dict[str, Any]) -> None:
-    runs = f"{args.steps} steps of {BATCH} x {LENGTH} bytes, held-out nats per byte, mean of {args.seeds} seeds"
+    runs = f"{args.steps} steps of {args.batch} x {LENGTH} bytes, held-out nats per byte, mean of {args.seeds} seeds"
     print(f"Ablations: {runs}\n")
     rates = [f"{rate:g}" for rate in args.rates]
     rows = [[name, *(scores["norm"][f"{name}, {rate}"]["loss"] for rate in rates)] for name in combinations()]

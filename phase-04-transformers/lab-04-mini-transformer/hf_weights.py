@@ -22,6 +22,7 @@ GPT2_BLOCK = {  # our name in a block: theirs
     "mlp.up_proj": "mlp.c_fc",
     "mlp.down_proj": "mlp.c_proj",
 }
+GELU = {"gelu_new": "tanh", "gelu_pytorch_tanh": "tanh", "gelu": "exact"}  # their names of its two forms: ours
 LLAMA_BLOCK = {
     "attention_norm": "input_layernorm",
     "mlp_norm": "post_attention_layernorm",
@@ -68,13 +69,14 @@ def to_transformers(ours: MiniGPT) -> nn.Module:
 
 def config_from_transformers(theirs: Any) -> GPTConfig:
     if theirs.model_type == "gpt2":
-        require(theirs, activation_function="gelu_new", scale_attn_weights=True, add_cross_attention=False)
+        require(theirs, scale_attn_weights=True, add_cross_attention=False)
         require(theirs, scale_attn_by_inverse_layer_idx=False, embd_pdrop=theirs.resid_pdrop)
         require(theirs, attn_pdrop=theirs.resid_pdrop)
         return GPTConfig.gpt2(
             vocab_size=theirs.vocab_size, block_size=theirs.n_positions, n_layers=theirs.n_layer,
             n_heads=theirs.n_head, d_model=theirs.n_embd, d_ff=theirs.n_inner, norm_eps=theirs.layer_norm_epsilon,
             tie_weights=theirs.tie_word_embeddings, dropout=theirs.resid_pdrop, init_std=theirs.initializer_range,
+            gelu=gelu_of("activation_function", theirs.activation_function),
         )  # fmt: skip
     if theirs.model_type == "llama":
         require(theirs, hidden_act="silu", attention_bias=False, mlp_bias=False, attention_dropout=0.0)
@@ -100,6 +102,7 @@ def config_to_transformers(ours: GPTConfig) -> Any:
             n_embd=ours.d_model, n_inner=ours.hidden, layer_norm_epsilon=ours.norm_eps,
             tie_word_embeddings=ours.tie_weights, resid_pdrop=ours.dropout, embd_pdrop=ours.dropout,
             attn_pdrop=ours.dropout, initializer_range=ours.init_std, bos_token_id=None, eos_token_id=None,
+            activation_function="gelu" if ours.gelu == "exact" else "gelu_new",
         )  # fmt: skip
     if config_like(ours, GPTConfig.llama()) and ours.dropout == 0:
         rope = ours.rope_scaling or {"rope_type": "default"}
@@ -117,6 +120,13 @@ def config_like(config: GPTConfig, preset: GPTConfig) -> bool:
     """Whether both have the same parts, whatever their sizes."""
     parts = ("norm", "norm_position", "pos", "mlp", "bias", "causal")
     return all(getattr(config, name) == getattr(preset, name) for name in parts)
+
+
+def gelu_of(field: str, name: str) -> str:
+    """The form of GELU that transformers calls `name`."""
+    if name not in GELU:
+        raise ValueError(f"{field}: expected one of {', '.join(GELU)}, got {name!r}")
+    return GELU[name]
 
 
 def require(theirs: Any, **wanted: Any) -> None:

@@ -1,4 +1,4 @@
-# labkit: lab 4.4, skeleton 78e409aa66c4. Fill the TODOs; then: labkit check 4.4
+# labkit: lab 4.4, skeleton 376d8a2d6bcb. Fill the TODOs; then: labkit check 4.4
 """A decoder-only transformer that is GPT-2 or Llama depending on its configuration: parts, model, counting, generation.
 
 python solution.py --preset smoke         the sanity checks and every ablation, in seconds
@@ -27,6 +27,7 @@ CHOICES = {
     "norm_position": ("pre", "post"),
     "pos": ("learned", "sinusoidal", "rope", "alibi"),
     "mlp": ("gelu", "swiglu"),
+    "gelu": ("tanh", "exact"),
 }
 IGNORE = -100  # a target that is not scored; also what F.cross_entropy and transformers mean by -100
 
@@ -60,6 +61,7 @@ class GPTConfig:
     causal: bool = True  # False: an encoder
     dropout: float = 0.0  # of attention weights, of what a branch adds to the stream, and of the embedding
     init_std: float = 0.02  # of fresh matrices
+    gelu: str = "tanh"  # the form of mlp "gelu": GPT-2's tanh formula, or the exact one of most BERTs
 
     def __post_init__(self) -> None:
         for name, allowed in CHOICES.items():
@@ -127,16 +129,22 @@ class RMSNorm(nn.Module):
         # END TODO rms-norm
 
 
+def make_gelu(config: GPTConfig) -> nn.Module:
+    """z · Φ(z), Φ the normal distribution function: exactly, or GPT-2's z/2 · (1 + tanh(√(2/π) (z + 0.044715 z³)))."""
+    return nn.GELU(approximate="none" if config.gelu == "exact" else "tanh")
+
+
 class GeluMLP(nn.Module):
-    """down(gelu(up(x))) at every position by itself, with GPT-2's tanh form of GELU.   x: (..., D) -> (..., D)"""
+    """down(gelu(up(x))) at every position by itself.   x: (..., D) -> (..., D)"""
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
         self.up_proj = nn.Linear(config.d_model, config.hidden, bias=config.bias)
         self.down_proj = nn.Linear(config.hidden, config.d_model, bias=config.bias)
+        self.gelu = make_gelu(config)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down_proj(F.gelu(self.up_proj(x), approximate="tanh"))
+        return self.down_proj(self.gelu(self.up_proj(x)))
 
 
 class SwiGLU(nn.Module):

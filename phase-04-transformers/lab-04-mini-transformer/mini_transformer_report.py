@@ -9,22 +9,21 @@ import math
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from labkit import run
 
 PRESETS = {  # from steps on they are those of ablations.py
     "smoke": {
-        "overfit_steps": 5, "compare": False, "steps": 2, "seeds": 1, "depth": 2, "rates": [3e-3], "windows": 8,
-        "characters": 20_000, "workers": 1,
+        "overfit_steps": 5, "compare": False, "steps": 2, "batch": 4, "seeds": 1, "depth": 2, "rates": [3e-3],
+        "windows": 8, "characters": 20_000, "workers": 1,
     },
     "cpu": {
-        "overfit_steps": 200, "compare": True, "steps": 200, "seeds": 3, "depth": 8, "rates": [1e-3, 3e-3, 1e-2],
-        "windows": 256, "characters": 1_200_000, "workers": 2,
+        "overfit_steps": 200, "compare": True, "steps": 200, "batch": 8, "seeds": 3, "depth": 8,
+        "rates": [1e-3, 3e-3, 1e-2], "windows": 128, "characters": 1_200_000, "workers": 2,
     },
     "full": {
-        "overfit_steps": 200, "compare": True, "steps": 5_000, "seeds": 5, "depth": 24,
+        "overfit_steps": 200, "compare": True, "steps": 5_000, "batch": 16, "seeds": 5, "depth": 24,
         "rates": [3e-4, 1e-3, 3e-3, 1e-2], "windows": 2_000, "characters": 10**9, "workers": 2,
     },
 }  # fmt: skip
@@ -182,7 +181,7 @@ def plot_blindness(args: Any, curves: dict[str, list[float]]) -> None:
 
 
 def show_agreement(lab: Any) -> dict[str, float]:
-    """Largest difference of the logits from transformers' models with random weights, float32."""
+    """Largest difference of the logits from transformers' models with random weights, in float32 and in float64."""
     try:
         from transformers import AutoModelForCausalLM
         from transformers.utils import logging
@@ -210,10 +209,12 @@ def show_agreement(lab: Any) -> dict[str, float]:
         ours.load_state_dict(hf_weights.state_from_transformers(theirs.state_dict(), config))
         with torch.no_grad():
             logits, wanted = ours(tokens)[0], theirs(tokens).logits
-        apart = (logits - wanted).abs().max().item()
-        same = (F.softmax(logits, -1).argmax(-1) == wanted.argmax(-1)).float().mean().item()
-        rows.append([name, wanted.std().item(), f"{apart:.1e}", same])
-        found[name.replace(", ", "_").replace(" ", "_")] = apart
+            wide = ours.double()(tokens)[0] - theirs.double()(tokens).logits
+        apart, apart_wide = (logits - wanted).abs().max().item(), wide.abs().max().item()
+        same = (logits.argmax(-1) == wanted.argmax(-1)).float().mean().item()
+        rows.append([name, wanted.std().item(), f"{apart:.1e}", f"{apart_wide:.1e}", same])
+        key = name.replace(", ", "_").replace(" ", "_")
+        found |= {key: apart, f"{key}_float64": apart_wide}
     print("Logits against transformers, same random weights\n")
-    print(run.table(["model", "std of logits", "largest difference", "same choice"], rows) + "\n")
+    print(run.table(["model", "std of logits", "apart in float32", "in float64", "same choice"], rows) + "\n")
     return found

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from statistics import mean
 from typing import Any
 
@@ -19,17 +20,14 @@ def show(args: Any, lab: Any) -> None:
     from labkit.reference.encoder_variants import topologies
 
     show_objectives(lab, topologies)
-    runs, losses = contest(args, lab, topologies)
+    runs = contest(args, lab, topologies)
     show_contest(runs, topologies.CASES)
     chance = 1 / (topologies.LETTERS - topologies.HALF + 1)
     print(f"\nGuessing one letter among those that can still stand there: {100 * chance:.1f}\n")
     summary = {name: {case: 100 * mean(r[case] for r in rs) for case in topologies.CASES} for name, rs in runs.items()}
-    draw(args, runs, losses, chance, topologies.CASES)
+    draw(args, runs, chance, topologies.CASES)
     parameters = {name: rs[0]["parameters"] for name, rs in runs.items()}
-    run.save_results(
-        args,
-        {"mean": summary, "runs": runs, "parameters": parameters, "chance": 100 * chance, "losses": losses},
-    )
+    run.save_results(args, {"mean": summary, "runs": runs, "parameters": parameters, "chance": 100 * chance})
 
 
 def show_objectives(lab: Any, topologies: Any) -> None:
@@ -60,29 +58,14 @@ def show_objectives(lab: Any, topologies: Any) -> None:
     print()
 
 
-def contest(args: Any, lab: Any, topologies: Any) -> tuple[dict[str, list], dict[str, list]]:
-    """Every model, every seed. -> per model and seed the scores; per model the losses of the first seed."""
-    runs: dict[str, list[dict[str, float]]] = {}
-    losses: dict[str, list[float]] = {}
-    for name, kind in topologies.MODELS.items():
-        for seed in range(args.seed, args.seed + args.seeds):
-            torch.manual_seed(seed)
-            layers = 1 if name == "T5" else 2  # one on each side
-            config = lab.GPTConfig(
-                vocab_size=topologies.VOCAB, block_size=32, n_layers=layers, n_heads=4, d_model=args.width
-            )
-            contestant = kind(lab, config)
-            steps = topologies.train(contestant, args, seed, name)
-            losses.setdefault(name, steps)
-            parameters = sum(p.numel() for p in contestant.model.parameters())
-            scores = topologies.judge(contestant, args, seed)
-            runs.setdefault(name, []).append(scores | {"parameters": parameters, "loss": mean(steps[-20:])})
-            if name == "BERT":
-                patient = topologies.OneByOne(lab, config)
-                patient.model = contestant.model
-                scores = topologies.judge(patient, args, seed)
-                runs.setdefault("BERT, one by one", []).append(scores | {"parameters": parameters})
-    return runs, losses
+def contest(args: Any, lab: Any, topologies: Any) -> dict[str, list[dict[str, Any]]]:
+    """Every model, every seed. -> per model what `topologies.one_run` found, one entry per seed"""
+    runs: dict[str, list[dict[str, Any]]] = {}
+    total = len(topologies.MODELS) * args.seeds
+    for found in run.progress(topologies.all_runs(lab, args), "models", total=total):
+        for name, scores in found.items():
+            runs.setdefault(name, []).append(scores)
+    return runs
 
 
 def spread(values: list[float]) -> str:
@@ -91,13 +74,24 @@ def spread(values: list[float]) -> str:
     return text if len(values) == 1 else f"{text} ({100 * min(values):.0f}-{100 * max(values):.0f})"
 
 
+def steps_to(share: float, way: dict[str, list]) -> int | None:
+    """After which step a model was first that good at what was said before; None: never."""
+    return next((step for step, left in zip(way["step"], way["left"]) if left >= share), None)
+
+
+def patience(rs: list[dict[str, Any]]) -> str:
+    """ "240-600", or "240-never": from the fastest seed to the slowest."""
+    steps = sorted(steps_to(0.9, r["way"]) or math.inf for r in rs if "way" in r)
+    return "-".join("never" if n == math.inf else str(n) for n in (steps[0], steps[-1])) if steps else ""
+
+
 def show_contest(runs: dict[str, list], cases: tuple[str, ...]) -> None:
-    print("Right answers in percent: mean of all seeds (lowest-highest)\n")
-    rows = [[name, *(spread([r[case] for r in rs]) for case in cases)] for name, rs in runs.items()]
-    print(run.table(["model", *cases], rows))
+    print("Right answers in percent: mean of all seeds (lowest-highest); steps until 90 % of left were right\n")
+    rows = [[name, *(spread([r[case] for r in rs]) for case in cases), patience(rs)] for name, rs in runs.items()]
+    print(run.table(["model", *cases, "steps"], rows))
 
 
-def draw(args: Any, runs: dict, losses: dict, chance: float, cases: tuple[str, ...]) -> None:
+def draw(args: Any, runs: dict, chance: float, cases: tuple[str, ...]) -> None:
     fig, axes = run.figure(1, 2, width=10, height=4.4)
     bars, curves = axes
     width = 0.8 / len(runs)
@@ -111,10 +105,8 @@ def draw(args: Any, runs: dict, losses: dict, chance: float, cases: tuple[str, .
     bars.set_xticks(range(len(cases)), ["said before\n(left)", "said later\n(right)", "both hidden\n(twins)"])
     bars.set(ylabel="% right", ylim=(0, 104), title="Filling in what is hidden")
     bars.legend(fontsize=7, loc="lower center", bbox_to_anchor=(0.5, -0.36), ncols=3)
-    for name, values in losses.items():
-        window = max(1, len(values) // 40)
-        smooth = [mean(values[max(0, i - window) : i + 1]) for i in range(len(values))]
-        curves.plot(smooth, label=name, color=f"C{list(runs).index(name)}")
-    curves.set(xlabel="step", ylabel="loss of its own objective, nats", title="Not to be compared: four objectives")
-    curves.legend(fontsize=7)
+    for i, rs in enumerate(runs.values()):  # in the colours of the bars
+        for r in (r for r in rs if "way" in r):
+            curves.plot(r["way"]["step"], [100 * share for share in r["way"]["left"]], color=f"C{i}", lw=1.4)
+    curves.set(xlabel="step", ylabel="% right", ylim=(0, 104), title="On the way: said before, a line per seed")
     run.save_figure(args, fig, "topologies.png")

@@ -17,15 +17,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from labkit import run
-from labkit.reference.mini_transformer import IGNORE, Attention, Block, GPTConfig, make_norm
+from labkit.reference.mini_transformer import IGNORE, Attention, Block, GPTConfig, make_gelu, make_norm
 
 PAD, EOS, MASK, SEP = 0, 1, 2, 3  # fills up rows; ends a text; hides a token; stands between two texts
 FIRST = 4  # ordinary tokens begin here; sentinels, where there are any, are the last ids of the vocabulary
 
 PRESETS = {
-    "smoke": {"steps": 3, "seeds": 1, "examples": 16, "width": 16},
-    "cpu": {"steps": 600, "seeds": 3, "examples": 500, "width": 64},
-    "full": {"steps": 5_000, "seeds": 5, "examples": 5_000, "width": 128},
+    "smoke": {"steps": 3, "checks": 2, "seeds": 1, "examples": 16, "width": 16, "workers": 1},
+    "cpu": {"steps": 1_200, "checks": 30, "seeds": 3, "examples": 500, "width": 64, "workers": 2},
+    "full": {"steps": 5_000, "checks": 50, "seeds": 5, "examples": 5_000, "width": 128, "workers": 2},
 }
 
 
@@ -129,7 +129,10 @@ def draw_weights(model: nn.Module) -> None:
 
 
 def bert_config(**sizes: Any) -> GPTConfig:
-    """GPT-2's parts with three things changed: nothing is causal, norms follow the sums, eps is 1e-12."""
+    """GPT-2's parts with three things changed: nothing is causal, norms follow the sums, eps is 1e-12.
+
+    `gelu="exact"` makes it transformers' BERT; the first BERT of 2018 has the tanh form, as GPT-2.
+    """
     return GPTConfig(**({"causal": False, "norm_position": "post", "norm_eps": 1e-12} | sizes))
 
 
@@ -137,7 +140,7 @@ class MiniBERT(nn.Module):
     """An encoder that says, for every place, which token stands there.      Devlin et al. 2018
 
     embedding: (V, D)   position_embedding: (block_size, D)   segment_embedding: (2, D)   embedding_norm: of their sum
-    blocks: of lab 4.4   head_dense: D -> D   head_norm: D   head_bias: (V,)
+    blocks: of lab 4.4   head_dense: D -> D   head_gelu: no weights   head_norm: D   head_bias: (V,)
     """
 
     def __init__(self, config: GPTConfig) -> None:
@@ -152,6 +155,7 @@ class MiniBERT(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
         self.head_dense = nn.Linear(config.d_model, config.d_model)
+        self.head_gelu = make_gelu(config)  # in the form of the blocks
         self.head_norm = make_norm(config)
         self.head_bias = nn.Parameter(torch.zeros(config.vocab_size))
         draw_weights(self)
@@ -179,7 +183,7 @@ class MiniBERT(nn.Module):
     def forward(
         self, tokens: Tensor, labels: Tensor | None = None, real: Tensor | None = None, segments: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        """logits = head_norm(gelu(head_dense(features))) · embedding.weightᵀ + head_bias, with the tanh form of gelu.
+        """logits = head_norm(head_gelu(head_dense(features))) · embedding.weightᵀ + head_bias
 
         tokens, real, segments: as `features` takes them   labels: (B, T) int64, what stood at each place, or IGNORE
         -> logits (B, T, V), and the mean cross-entropy in nats over the labels that count: 0 if none does (a short
@@ -187,7 +191,7 @@ class MiniBERT(nn.Module):
         """
         # >>> masked-lm (~7 lines): the head, with the embedding's own matrix; a mean that 0 labels do not break
         x = self.features(tokens, real, segments)  # (B, T, D)
-        x = self.head_norm(F.gelu(self.head_dense(x), approximate="tanh"))
+        x = self.head_norm(self.head_gelu(self.head_dense(x)))
         logits = F.linear(x, self.embedding.weight, self.head_bias)  # (B, T, V)
         if labels is None:
             return logits, None

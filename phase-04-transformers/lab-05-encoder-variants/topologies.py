@@ -9,13 +9,17 @@ A text is a word of five different letters, and the same word again. Two letters
 
 from __future__ import annotations
 
+import runpy
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from statistics import mean
 from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from labkit import run
 from labkit.reference.mini_transformer import MiniGPT
 
 LETTERS, HALF, HIDDEN, SENTINELS = 10, 5, 2, 3
@@ -23,7 +27,7 @@ FIRST = 4  # as in solution.py
 VOCAB = FIRST + LETTERS + SENTINELS
 DENSITY = HIDDEN / (2 * HALF)  # of the hidden letters, in the tests and, for both objectives, in training
 CASES = ("left", "right", "twins")
-BATCH, RATE, WARMUP = 64, 3e-3, 50
+BATCH, RATE, WARMUP = 32, 3e-3, 50
 
 
 def random_spans(length: int, generator: torch.Generator, density: float = 0.15, mean_span: float = 3.0) -> Tensor:
@@ -192,17 +196,22 @@ def larger_weights(model: nn.Module) -> None:
     """N(0, 0.02²) suits widths like 768. At 64 the first scores are almost 0, and looking up is learned late."""
     for name, parameter in model.named_parameters():
         if parameter.dim() == 2:
-            nn.init.normal_(parameter, std=0.16 if "embedding" in name else 0.08)
+            nn.init.normal_(parameter, std=0.32 if "embedding" in name else 0.16)
 
 
-def train(contestant: Contestant, args: Any, seed: int, name: str) -> list[float]:
-    """AdamW with warmup and a linear decay to 0, the same for all; one fresh batch per step. -> the losses"""
+def train(contestant: Contestant, args: Any, seed: int) -> tuple[list[float], dict[str, list[float]]]:
+    """AdamW with warmup and a linear decay to 0, the same for all; one fresh batch per step.
+
+    -> the losses, and the way there: after which steps it was asked (args.checks times, on a few examples), and the
+    share of right answers where the hidden letters had been said before.
+    """
     generator = torch.Generator().manual_seed(seed)
     larger_weights(contestant.model)
     contestant.model.to(args.device).train()
     optimizer = torch.optim.AdamW(contestant.model.parameters(), lr=RATE, betas=(0.9, 0.98), weight_decay=0.01)
-    losses = []
-    for step in run.progress(range(args.steps), f"{name}, seed {seed}"):
+    losses, way = [], {"step": [], "left": []}
+    every, some = max(1, args.steps // args.checks), SimpleNamespace(device=args.device, examples=args.examples // 4)
+    for step in range(args.steps):
         optimizer.param_groups[0]["lr"] = RATE * min((step + 1) / WARMUP, 1 - step / args.steps)
         loss = contestant.loss(texts(BATCH, generator).to(args.device), generator)
         optimizer.zero_grad()
@@ -210,17 +219,21 @@ def train(contestant: Contestant, args: Any, seed: int, name: str) -> list[float
         nn.utils.clip_grad_norm_(contestant.model.parameters(), 1.0)
         optimizer.step()
         losses.append(loss.item())
-    return losses
+        if (step + 1) % every == 0:
+            way["step"].append(step + 1)
+            way["left"].append(judge(contestant, some, seed, ("left",))["left"])
+            contestant.model.train()
+    return losses, way
 
 
 @torch.no_grad()
-def judge(contestant: Contestant, args: Any, seed: int) -> dict[str, float]:
+def judge(contestant: Contestant, args: Any, seed: int, cases: tuple[str, ...] = CASES) -> dict[str, float]:
     """Share of examples, per case: both letters right ("left", "right"), or both the same ("twins", drawn)."""
     generator = torch.Generator().manual_seed(1_000_000 + seed)  # no training seed comes near
     torch.manual_seed(seed)
     contestant.model.eval()
     scores = {}
-    for case in CASES:
+    for case in cases:
         text, hidden = texts(args.examples, generator), hide(case, args.examples, generator)
         text, hidden = text.to(args.device), hidden.to(args.device)
         filled = contestant.fill(text, hidden, sample=case == "twins")
@@ -229,3 +242,48 @@ def judge(contestant: Contestant, args: Any, seed: int) -> dict[str, float]:
         good = (answers == wanted) & (answers >= FIRST) & (answers < FIRST + LETTERS)
         scores[case] = good.all(1).double().mean().item()
     return scores
+
+
+# ---------------------------------------------------------------- all of them, in two processes
+
+
+def one_run(lab: SimpleNamespace, args: Any, name: str, seed: int) -> dict[str, dict[str, Any]]:
+    """Trains one model. -> its scores, its size and its way there, under its name; BERT's one by one under another."""
+    torch.manual_seed(seed)
+    layers = 1 if name == "T5" else 2  # one on each side
+    config = lab.GPTConfig(vocab_size=VOCAB, block_size=32, n_layers=layers, n_heads=4, d_model=args.width)
+    contestant = MODELS[name](lab, config)
+    losses, way = train(contestant, args, seed)
+    parameters = sum(p.numel() for p in contestant.model.parameters())
+    scores = judge(contestant, args, seed)
+    found = {name: scores | {"parameters": parameters, "loss": mean(losses[-20:]), "way": way}}
+    if name == "BERT":
+        patient = OneByOne(lab, config)
+        patient.model = contestant.model
+        found["BERT, one by one"] = judge(patient, args, seed) | {"parameters": parameters}
+    return found
+
+
+def all_runs(lab: SimpleNamespace, args: Any) -> Iterator[dict[str, dict[str, Any]]]:
+    """What `one_run` finds for every model and seed, in this order. In a worker each run computes in one thread."""
+    tasks = [(name, seed) for name in MODELS for seed in range(args.seed, args.seed + args.seeds)]
+    if args.workers < 2 or args.device != "cpu":
+        yield from (one_run(lab, args, name, seed) for name, seed in tasks)
+        return
+    told = SimpleNamespace(**{name: getattr(args, name) for name in ("steps", "checks", "examples", "width", "device")})
+    with ProcessPoolExecutor(args.workers, get_context("spawn"), start_worker, (lab.__file__, told)) as pool:
+        yield from pool.map(worker_run, *zip(*tasks))
+
+
+_worker: tuple[SimpleNamespace, Any] | None = None  # what a worker process was started with
+
+
+def start_worker(lab_file: str, args: Any) -> None:
+    """Functions of a script do not travel between processes, its path does."""
+    global _worker
+    torch.set_num_threads(1)
+    _worker = SimpleNamespace(**runpy.run_path(lab_file, run_name="lab")), args
+
+
+def worker_run(name: str, seed: int) -> dict[str, dict[str, Any]]:
+    return one_run(*_worker, name, seed)

@@ -1,6 +1,8 @@
 """The reference of lab 4.3 against the rotary, ALiBi, T5 and sinusoidal code of transformers, and its own claims."""
 
 import math
+import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -73,14 +75,17 @@ def test_rope_attention_is_llamas(scaling):
 
     q, k, v = (normal(seed, 2, 3, 9, 16, dtype=torch.float32) for seed in range(3))
     rotary = LlamaRotaryEmbedding(llama_config(16, 10000.0, scaling))
-    cos, sin = rotary(v, torch.arange(5, 14)[None])
+    cos, sin = rotary(v, torch.arange(5, 14)[None])  # their angles are of float32, and so are ours
     wanted_q, wanted_k = apply_rotary_pos_emb(q, k, cos, sin)
     inv_freq, factor = lab.rope_frequencies(16, 10000.0, scaling)
     ours = [factor * x for x in lab.rope_angles(torch.arange(5, 14), inv_freq)]
     torch.testing.assert_close(lab.apply_rope(q, *ours), wanted_q, rtol=0, atol=1e-6)
     torch.testing.assert_close(lab.apply_rope(k, *ours), wanted_k, rtol=0, atol=1e-6)
-    wanted = scaled_dot_product_attention(wanted_q, wanted_k, v, is_causal=True)
-    torch.testing.assert_close(lab.rope_attention(q, k, v, inv_freq, factor, start=5), wanted, rtol=0, atol=2e-6)
+    # what follows the rotation is compared in float64, where the order of the sums makes no difference of 1e-6
+    wanted_q, wanted_k = apply_rotary_pos_emb(q.double(), k.double(), cos.double(), sin.double())
+    wanted = scaled_dot_product_attention(wanted_q, wanted_k, v.double(), is_causal=True)
+    found = lab.rope_attention(q.double(), k.double(), v.double(), inv_freq, factor, start=5)
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-6)
 
 
 def test_interleaved_rotation_is_gptjs():
@@ -104,19 +109,23 @@ def test_own_positions_of_each_sequence_are_llamas():
 
 
 def test_alibi_is_blooms_and_mpts():
-    """Bloom adds slope · key position, MPT slope · (key - last key): the same as ours up to a constant per query."""
+    """Bloom adds slope · key position, MPT slope · (key - last key): the same as ours up to a constant per query.
+
+    Both libraries raise the slopes' base to a power in float32; their slopes are compared with ours first. What is left
+    of Bloom's bias, products and differences, is compared in float64, so that a rounded product is not taken for more.
+    """
     from transformers.models.bloom.modeling_bloom import build_alibi_tensor
     from transformers.models.mpt.modeling_mpt import build_mpt_alibi_tensor
 
     for n_heads in range(1, 41):
-        ours = lab.alibi_bias(n_heads, 11, 11)
-        blooms = build_alibi_tensor(torch.ones(1, 11), n_heads, torch.float32)  # (H, 1, S)
+        ours = lab.alibi_bias(n_heads, 11, 11).double()
+        blooms = build_alibi_tensor(torch.ones(1, 11, dtype=torch.float64), n_heads, torch.float64)  # (H, 1, S)
         for t in range(11):
             difference = (ours - blooms)[:, t, : t + 1]
-            torch.testing.assert_close(difference, difference[:, :1].expand(-1, t + 1), rtol=0, atol=1e-5)
-        torch.testing.assert_close(lab.alibi_slopes(n_heads), blooms[:, 0, 1], rtol=1e-6, atol=1e-6)
+            torch.testing.assert_close(difference, difference[:, :1].expand(-1, t + 1), rtol=0, atol=1e-6)
+        torch.testing.assert_close(lab.alibi_slopes(n_heads).double(), blooms[:, 0, 1], rtol=0, atol=1e-6)
         mpts = build_mpt_alibi_tensor(n_heads, 11)
-        torch.testing.assert_close(lab.alibi_bias(n_heads, 1, 11), mpts, rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(lab.alibi_bias(n_heads, 1, 11), mpts, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("bidirectional", [True, False])
@@ -365,6 +374,15 @@ def test_summary_over_seeds():
 
 
 # ---------------------------------------------------------------- worked numbers of the README
+
+
+def test_table_of_sinusoids():
+    lines = Path(lab.__file__).with_name("README.md").read_text(encoding="utf-8").splitlines()
+    rows = [line for line in lines if re.match(r"\| [0-3] \|", line)]
+    table = torch.tensor([[float(cell) for cell in row.strip("|").split("|")] for row in rows])
+    assert table[:, 0].tolist() == [0, 1, 2, 3]
+    torch.testing.assert_close(table[:, 1:], lab.sinusoidal(4, 4), rtol=0, atol=5.001e-5)
+    assert round(math.sin(100**-0.5), 4) == 0.0998
 
 
 def test_turns_of_a_head_of_64():

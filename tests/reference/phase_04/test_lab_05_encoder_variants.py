@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from labkit.reference import encoder_variants as lab
-from labkit.reference.encoder_variants import bert_weights, topologies
+from labkit.reference.encoder_variants import bert_weights, encoder_variants_report, topologies
 
 
 def generator(seed=0):
@@ -27,40 +27,99 @@ def random_real(batch, length, seed=0):
 # ---------------------------------------------------------------- transformers
 
 
-def their_bert(dtype, act="gelu_new"):
-    from transformers import BertConfig, BertForMaskedLM
+SMALL_BERT = {
+    "vocab_size": 61, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 48,
+    "max_position_embeddings": 24,
+}  # fmt: skip
+TOLERANCES = [(torch.float32, 1e-4), (torch.float64, 1e-8)]
+
+
+def their_bert(kind, dtype, stir=True, **changes):
+    """`kind`: BertForMaskedLM or BertModel. stir: weights that no zero or one of a fresh model can hide behind."""
+    import transformers
 
     torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=61, hidden_size=32, num_hidden_layers=3, num_attention_heads=4, intermediate_size=48,
-        max_position_embeddings=24, hidden_act=act, initializer_range=0.3,
-    )  # fmt: skip
-    model = BertForMaskedLM(config).to(dtype).eval()
+    config = transformers.BertConfig(**SMALL_BERT | ({"initializer_range": 0.3} if stir else {}) | changes)
+    model = getattr(transformers, kind)(config).to(dtype).eval()
     with torch.no_grad():
-        for parameter in model.parameters():
+        for parameter in model.parameters() if stir else ():
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator(1)).to(dtype))
     return model
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.float64, 1e-8)])
-def test_logits_are_those_of_bert(dtype, tolerance):
-    theirs = their_bert(dtype)
-    mini = bert_weights.from_transformers(theirs)
+def bert_batch():
     tokens = torch.randint(61, (4, 9), generator=generator(2))
-    segments = torch.randint(2, (4, 9), generator=generator(3))
+    return tokens, torch.randint(2, (4, 9), generator=generator(3))
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), TOLERANCES)
+@pytest.mark.parametrize("act", bert_weights.GELU)
+def test_logits_are_those_of_bert(dtype, tolerance, act):
+    theirs = their_bert("BertForMaskedLM", dtype, hidden_act=act)
+    mini = bert_weights.from_transformers(theirs)
+    tokens, segments = bert_batch()
     labels = tokens.masked_fill(torch.rand(4, 9, generator=generator(4)) > 0.3, lab.IGNORE)
     for real in (torch.ones(4, 9, dtype=torch.bool), random_real(4, 9)):
         with torch.no_grad():
             wanted = theirs(tokens, attention_mask=real.long(), token_type_ids=segments, labels=labels)
             logits, loss = mini(tokens, labels, real, segments)
+        assert wanted.logits.std() > 0.3, "logits this small would agree anyway"
         assert bert_weights.worst_difference(logits, wanted.logits, real) < tolerance
         if real.all():
             assert loss.item() == pytest.approx(wanted.loss.item(), abs=tolerance)
 
 
-def test_exact_gelu_is_refused():
-    with pytest.raises(ValueError, match="hidden_act"):
-        bert_weights.from_transformers(their_bert(torch.float32, act="gelu"))
+@pytest.mark.parametrize(("dtype", "tolerance"), TOLERANCES)
+@pytest.mark.parametrize("act", bert_weights.GELU)
+def test_features_are_the_last_hidden_state_of_bert(dtype, tolerance, act):
+    theirs = their_bert("BertModel", dtype, hidden_act=act)
+    mini = bert_weights.from_transformers(theirs)
+    tokens, segments = bert_batch()
+    for real in (torch.ones(4, 9, dtype=torch.bool), random_real(4, 9)):
+        with torch.no_grad():
+            wanted = theirs(tokens, attention_mask=real.long(), token_type_ids=segments).last_hidden_state
+            found = mini.features(tokens, real, segments)
+        assert bert_weights.worst_difference(found, wanted, real) < tolerance
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), TOLERANCES)
+def test_a_fresh_bert_of_the_defaults(dtype, tolerance):
+    """transformers' own defaults and initialisation, only smaller: exact gelu, dropout 0.1, eps 1e-12."""
+    tokens, segments = bert_batch()
+    real = random_real(4, 9)
+    told = {"attention_mask": real.long(), "token_type_ids": segments}
+    masked_lm, encoder = (their_bert(kind, dtype, stir=False) for kind in ("BertForMaskedLM", "BertModel"))
+    assert masked_lm.config.hidden_act == "gelu"
+    with torch.no_grad():
+        logits = bert_weights.from_transformers(masked_lm)(tokens, real=real, segments=segments)[0]
+        features = bert_weights.from_transformers(encoder).features(tokens, real, segments)
+        wanted = masked_lm(tokens, **told).logits, encoder(tokens, **told).last_hidden_state
+    assert bert_weights.worst_difference(logits, wanted[0], real) < tolerance
+    assert bert_weights.worst_difference(features, wanted[1], real) < tolerance
+
+
+def test_the_two_forms_of_gelu_are_two():
+    """So that the tests above say something: with the other form the logits are off."""
+    tokens, _ = bert_batch()
+    logits = [
+        bert_weights.from_transformers(their_bert("BertForMaskedLM", torch.float64, hidden_act=act))(tokens)[0]
+        for act in ("gelu", "gelu_new")
+    ]
+    assert (logits[0] - logits[1]).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"hidden_act": "relu"}, "hidden_act: expected one of gelu, gelu_new, gelu_pytorch_tanh, got 'relu'"),
+        ({"tie_word_embeddings": False}, "tie_word_embeddings: expected True, got False"),
+        ({"is_decoder": True}, "is_decoder: expected False, got True"),
+        ({"hidden_dropout_prob": 0.2}, "attention_probs_dropout_prob: expected 0.2, got 0.1"),
+    ],
+)
+def test_what_mini_bert_has_not_is_refused(changes, match):
+    with pytest.raises(ValueError, match=match):
+        bert_weights.from_transformers(their_bert("BertForMaskedLM", torch.float32, **changes))
 
 
 def test_masks_are_those_of_transformers():
@@ -233,14 +292,15 @@ def test_contestants_are_judged_by_what_they_write(name, monkeypatch):
     """One that always draws the letter that stands there gets 100 % (GPT and T5 by their logits), a mute one 0."""
     config = lab.GPTConfig(vocab_size=topologies.VOCAB, block_size=32, n_layers=1, n_heads=2, d_model=8)
     contestant = topologies.MODELS[name](SimpleNamespace(**vars(lab)), config)
-    args = SimpleNamespace(examples=20, device="cpu", steps=2)
+    args = SimpleNamespace(examples=20, device="cpu", steps=2, checks=1)
     scores = topologies.judge(contestant, args, 0)
     assert set(scores) == set(topologies.CASES) and all(0 <= s <= 1 for s in scores.values())
     monkeypatch.setattr(type(contestant), "fill", lambda self, text, hidden, sample: text)
     assert set(topologies.judge(contestant, args, 0).values()) == {1.0}
     monkeypatch.setattr(type(contestant), "fill", lambda self, text, hidden, sample: text.masked_fill(hidden, -1))
     assert set(topologies.judge(contestant, args, 0).values()) == {0.0}
-    assert all(loss > 0 for loss in topologies.train(contestant, args, 0, name))
+    losses, way = topologies.train(contestant, args, 0)
+    assert len(losses) == 2 and all(loss > 0 for loss in losses) and way == {"step": [2], "left": [0.0]}
 
 
 def test_span_writers_put_letters_where_they_belong(monkeypatch):
@@ -252,3 +312,20 @@ def test_span_writers_put_letters_where_they_belong(monkeypatch):
     assert torch.equal(writer.fill(text, hidden, False), text)
     monkeypatch.setattr(writer, "write", lambda source, length, sample: answer.roll(1, dims=1))
     assert (writer.fill(text, hidden, False)[hidden] == -1).all()
+
+
+def test_patience_is_read_off_the_way():
+    ways = [{"step": [10, 20, 30], "left": left} for left in ([0.1, 0.9, 0.8], [0.95, 1.0, 1.0], [0.0, 0.1, 0.2])]
+    assert [encoder_variants_report.steps_to(0.9, way) for way in ways] == [20, 10, None]
+    assert encoder_variants_report.patience([{"way": way} for way in ways]) == "10-never"
+    assert encoder_variants_report.patience([{"way": way} for way in ways[:2]]) == "10-20"
+    assert encoder_variants_report.patience([{}]) == ""
+
+
+def test_two_processes_find_what_one_finds(monkeypatch):
+    monkeypatch.setattr(topologies, "MODELS", {"BERT": topologies.AllAtOnce})
+    namespace = SimpleNamespace(**vars(lab))
+    sizes = {"steps": 3, "checks": 1, "seed": 0, "seeds": 2, "examples": 8, "width": 8, "device": "cpu"}
+    torch.set_num_threads(1)
+    alone, together = (list(topologies.all_runs(namespace, SimpleNamespace(**sizes, workers=n))) for n in (1, 2))
+    assert alone == together and [set(found) for found in alone] == [{"BERT", "BERT, one by one"}] * 2
