@@ -24,7 +24,7 @@ from labkit import data, run
 from labkit.reference.bpe_tokenizer import BPETokenizer
 from labkit.reference.mini_transformer import GPTConfig, MiniGPT, count_parameters
 from labkit.reference.nano_gpt import floors, run_log
-from labkit.reference.training_loop import LossScaler, SpikeGuard, Trainer, learning_rate, load_checkpoint
+from labkit.reference.training_loop import LossScaler, Muon, SpikeGuard, Trainer, learning_rate, load_checkpoint
 
 PRESETS = {
     "smoke": {
@@ -33,8 +33,8 @@ PRESETS = {
         "temperatures": [0.0, 1.0], "new_tokens": 12,
     },
     "cpu": {
-        "documents": 20_000, "vocab_size": 2_048, "d_model": 128, "n_layers": 4, "n_heads": 4, "length": 256,
-        "batch": 16, "accumulation": 1, "updates": 1_000, "warmup": 50, "peak": 4e-3, "every": 50, "windows": 64,
+        "documents": 40_000, "vocab_size": 2_048, "d_model": 96, "n_layers": 3, "n_heads": 3, "length": 256,
+        "batch": 16, "accumulation": 1, "updates": 2_000, "warmup": 50, "peak": 4e-3, "every": 100, "windows": 64,
         "temperatures": [0.0, 0.5, 1.0, 1.5], "new_tokens": 250,
     },
     "full": {
@@ -55,6 +55,7 @@ STAGES = {
 def add_flags(parser: argparse.ArgumentParser) -> None:
     for name, text in STAGES.items():
         parser.add_argument(f"--{name}", action="store_true", help=text)
+    parser.add_argument("--optimizer", choices=["muon", "adamw"], default="muon", help="default muon")
     parser.add_argument("--schedule", choices=["cosine", "wsd"], default="cosine", help="default cosine")
     parser.add_argument("--prompt", default="", help="what the samples begin with, default nothing")
     parser.add_argument("--log", choices=["tensorboard", "wandb"], help="besides log.jsonl, if it is installed")
@@ -78,7 +79,12 @@ def show(args: Any, lab: SimpleNamespace) -> None:
     for name in stages:
         results |= globals()[name](args, lab, folder)
     if results:
-        run.save_results(args, results)
+        run.save_results(args, results, f"results{suffix(args)}")
+
+
+def suffix(args: Any) -> str:
+    """What the names of files get, so that a run on other text leaves those of the default text alone."""
+    return "" if args.data == "tinyworld" else f"-{Path(args.data).stem}"
 
 
 # ---------------------------------------------------------------- prepare
@@ -154,12 +160,27 @@ def fastest_dtype(model: torch.nn.Module, batch: tuple[torch.Tensor, torch.Tenso
     return min(seconds, key=seconds.__getitem__)
 
 
+def muon_groups(groups: list[dict[str, Any]], model: torch.nn.Module) -> list[dict[str, Any]]:
+    """Each group in two: the matrices of the blocks, which are orthogonalized, and what AdamW goes on updating."""
+    hidden = {id(p) for name, p in model.named_parameters() if ".blocks." in name and p.dim() == 2}
+    found = []
+    for group in groups:
+        for orthogonal in (True, False):
+            chosen = [p for p in group["params"] if (id(p) in hidden) == orthogonal]
+            found += [group | {"params": chosen, "orthogonal": orthogonal}] if chosen else []
+    return found
+
+
 def new_trainer(args: Any, lab: SimpleNamespace, config: GPTConfig, shards: list[np.ndarray]) -> Trainer:
-    """A fresh model with AdamW and the schedule of args."""
+    """A fresh model with the optimizer and the schedule of args."""
     torch.manual_seed(args.seed)
     model = lab.Logits(MiniGPT(config)).to(args.device)
     batches = lab.RandomCrops(shards, args.batch, args.length, args.seed, args.device)
-    optimizer = torch.optim.AdamW(lab.optimizer_groups(model, 0.1), betas=(0.9, 0.95), fused=args.device != "mps")
+    groups = lab.optimizer_groups(model, 0.1)
+    if args.optimizer == "muon":
+        optimizer: torch.optim.Optimizer | Muon = Muon(muon_groups(groups, model), betas=(0.9, 0.95))
+    else:
+        optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.95), fused=args.device != "mps")
     decay = args.updates // 5 if args.schedule == "wsd" else None
     schedule = partial(
         learning_rate, peak=args.peak, warmup=args.warmup, total=args.updates, floor=args.peak / 10, decay=decay
@@ -217,7 +238,7 @@ def train(args: Any, lab: SimpleNamespace, folder: Path) -> dict[str, Any]:
         "nats_per_character": best["loss"] / about["characters_per_token"], **lines,
     }  # fmt: skip
     report(found)
-    run_log.plot(args, history, lines)
+    run_log.plot(args, history, lines, f"training{suffix(args)}.png")
     return {"training": found}
 
 

@@ -116,7 +116,7 @@ def floor_lines(ax: Any, lines: dict[str, float]) -> None:
         )  # fmt: skip
 
 
-def plot(args: Any, history: list[dict[str, Any]], lines: dict[str, float]) -> None:
+def plot(args: Any, history: list[dict[str, Any]], lines: dict[str, float], name: str) -> None:
     """Loss with all floors, learning rate, gradient norm."""
     fig, axes = run.figure(1, 2, width=11, height=4.6)
     left, right = axes
@@ -140,4 +140,4 @@ def plot(args: Any, history: list[dict[str, Any]], lines: dict[str, float]) -> N
     norms.grid(False)
     right.yaxis.label.set_color("C2")
     norms.yaxis.label.set_color("C3")
-    run.save_figure(args, fig, "training.png")
+    run.save_figure(args, fig, name)

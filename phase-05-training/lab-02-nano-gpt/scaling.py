@@ -21,7 +21,7 @@ import torch
 
 from labkit import run
 from labkit.reference.mini_transformer import GPTConfig, MiniGPT, parameter_groups
-from labkit.reference.nano_gpt import nano_gpt_report
+from labkit.reference.nano_gpt import floors, nano_gpt_report, run_log
 from labkit.reference.training_loop import Trainer, learning_rate
 
 SIZES = {  # widths: those of the fit, then the one that is predicted
@@ -114,6 +114,8 @@ def show_scaling(args: Any, lab: SimpleNamespace) -> None:
     print(f"predicted for width {last['width']}: {predicted:.3f}, then measured: {last['loss']:.3f} ({error:+.3f})\n")
     found = {"points": points, "last": last, "law": law, "predicted": predicted, "error": error}
     found["error_percent"] = 100 * error / predicted
+    windows, entropy = experiment.windows.cpu().numpy(), experiment.about.get("entropy")
+    found["floors"] = floors.of(experiment.shards, windows, experiment.about["vocabulary"], entropy)
     plot(experiment.args, found)
     run.save_results(experiment.args, found, "scaling")
 
@@ -129,7 +131,7 @@ def predict(law: dict[str, float], parameters: int | np.ndarray) -> Any:
 
 
 def plot(args: Any, found: dict[str, Any]) -> None:
-    """Losses as they are, and the law, drawn on past the sizes it was fitted to."""
+    """Losses as they are, the law, drawn on past the sizes it was fitted to, and what costs no model."""
     fig, ax = run.figure(width=7, height=4.4)
     sizes = np.array([p["parameters"] for p in [*found["points"], found["last"]]])
     grid = np.geomspace(sizes.min() / 1.2, sizes.max() * 1.2, 100)
@@ -139,7 +141,11 @@ def plot(args: Any, found: dict[str, Any]) -> None:
         fitted = "the sizes it was fitted to" if point is found["points"][0] else None
         label = "measured after the prediction" if point is found["last"] else fitted
         ax.plot(point["parameters"], point["loss"], marker, color=color, label=label)
+    run_log.floor_lines(ax, found["floors"])
     ax.set(xscale="log", xlabel="parameters in matrices, without the token table", ylabel="held-out nats per token")
+    ax.set(yscale="log", ylim=(1.5, 8))
+    ax.set_yticks([2, 3, 4, 6], ["2", "3", "4", "6"])
+    ax.minorticks_off()
     ax.legend()
     run.save_figure(args, fig, "scaling.png")
 

@@ -49,8 +49,6 @@ def plot_training(args: Any, results: dict[str, Any], curves: dict[str, list[flo
         right.plot(np.arange(window, len(curves[name]) + 1), smooth, color=colour, label=name)
     left.set(xlabel="learning rate, growing", ylabel="nats per letter", title="Range test (dotted: the rate chosen)")
     left.set_ylim(floors["entropy"] * 0.9, floors["uniform"] * 1.6)
-    left.axhline(floors["uniform"], color="0.35", linewidth=1, linestyle=":")
-    left.text(left.get_xlim()[0] * 1.2, floors["uniform"] - 0.05, "ln V", color="0.35", va="top")
     left.legend(loc="lower left")
     for name, style in (
         ("uniform", ":"),
@@ -60,7 +58,8 @@ def plot_training(args: Any, results: dict[str, Any], curves: dict[str, list[flo
         ("entropy", "-"),
     ):
         label = {"uniform": "ln V", "entropy": "entropy of the source"}.get(name, f"{name}, Kneser-Ney")
-        right.axhline(floors[name], color="0.35", linestyle=style, linewidth=1, label=label)
+        for axes in (left, right):
+            axes.axhline(floors[name], color="0.35", linestyle=style, linewidth=1, label=label, zorder=1)
     right.set(xlabel="update", ylabel="nats per letter", title="Training loss and its floors")
     right.legend(loc="upper right", fontsize=8, ncols=2)
     right.set_ylim(floors["entropy"] - 0.1, floors["uniform"] + 0.9)

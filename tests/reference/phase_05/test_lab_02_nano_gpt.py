@@ -16,7 +16,7 @@ from labkit.data.tinyworld import TinyWorld
 from labkit.reference import nano_gpt as lab
 from labkit.reference.mini_transformer import GPTConfig, MiniGPT, count_parameters, hf_weights
 from labkit.reference.nano_gpt import floors, house_data, house_models, house_scores, nano_gpt_report, run_log
-from labkit.reference.training_loop import Trainer
+from labkit.reference.training_loop import Trainer, load_checkpoint
 
 HYPOTHESIS = settings(deadline=None, derandomize=True, max_examples=40)
 SMALL = {"vocab_size": 50, "block_size": 32, "n_layers": 2, "n_heads": 2, "d_model": 16}
@@ -304,6 +304,44 @@ def test_house_models_know_their_world(houses):
     rows = lab.write(gpt, [tokenizer.eot_id], 4, 330, tokenizer.eot_id, 0.7, torch.Generator().manual_seed(0))
     for text in map(tokenizer.decode, rows):
         assert text.endswith(".") or "\nAnswer: " in text  # some documents end with a question and its answer
+
+
+def test_house_models_are_the_mean_of_their_ends(houses, tmp_path, monkeypatch):
+    """Stopped on the plateau and gone on with; the rate falls before each end, and the plateau goes on beside it."""
+    tokenizer = houses["draft"][1]
+    recipe = {"n_layers": 1, "n_heads": 1, "d_model": 8, "ends": [3, 5], "decay": 1, "peak": 1e-3}
+    monkeypatch.setitem(house_models.RECIPES, "draft", recipe)
+    monkeypatch.setattr(house_models, "WARMUP", 1)
+    tokenizer.save(tmp_path / "tokenizer")
+    texts = [tokenizer.encode_ordinary(text) for text in house_data.documents(600)]
+    for split in ("train", "validation"):
+        lab.write_shards(texts, tmp_path, split, eot=tokenizer.eot_id, vocab_size=tokenizer.n_vocab, shard_tokens=2**31)
+    house_models.run_stage(house_models.make_trainer("draft", tmp_path, 3), tmp_path, "draft", 1, False)
+    house_models.train("draft", tmp_path, False)
+    rates = {}
+    for file in ("draft", "draft-3", "draft-5"):
+        records = run_log.read(tmp_path / f"{file}.jsonl")
+        assert [record["step"] for record in records] == [*range(1, len(records) + 1)]
+        spent = [record["cpu"] for record in records]
+        assert spent == sorted(spent)
+        rates[file] = [record["lr"] for record in records]
+    assert rates["draft"] == [1e-3] * 4 and rates["draft-3"][:2] == [1e-3] * 2 and rates["draft-5"][:4] == [1e-3] * 4
+    assert len(rates["draft-3"]) == 3 and len(rates["draft-5"]) == 5
+    ends = [load_checkpoint(tmp_path / f"draft-{end}.ckpt")["parts"]["model"] for end in (3, 5)]
+    for key, weights in house_models.trained("draft", tmp_path).state_dict().items():
+        a, b = (end[f"gpt.{key}"] for end in ends)
+        assert torch.equal(weights, ((a + b) / 2).bfloat16().float()) and not torch.equal(a, b)
+
+
+def test_stories_are_held_to_account():
+    stories = [story.text for story in TinyWorld().stories("test", 30)]
+    fine = house_scores.held_to_account(stories)
+    assert fine["faultless"] == fine["sayable"] == 1 and fine["contradicting"] == 0
+    twice = [f"{text} {text.split('. ')[-1]} The moon is a cheese." for text in stories]
+    poor = house_scores.held_to_account(twice)
+    assert poor["sentences"] == fine["sentences"] + 2 * len(stories)
+    assert poor["sayable"] == 1 - len(stories) / poor["sentences"] and poor["faultless"] == 0
+    assert poor["repeated"] * poor["sentences"] >= len(stories)
 
 
 def test_whole_documents_are_whole():
