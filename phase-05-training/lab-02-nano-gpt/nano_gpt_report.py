@@ -33,8 +33,8 @@ PRESETS = {
         "temperatures": [0.0, 1.0], "new_tokens": 12,
     },
     "cpu": {
-        "documents": 40_000, "vocab_size": 2_048, "d_model": 96, "n_layers": 3, "n_heads": 3, "length": 256,
-        "batch": 16, "accumulation": 1, "updates": 2_000, "warmup": 50, "peak": 4e-3, "every": 100, "windows": 64,
+        "documents": 30_000, "vocab_size": 2_048, "d_model": 96, "n_layers": 3, "n_heads": 3, "length": 256,
+        "batch": 16, "accumulation": 1, "updates": 1_500, "warmup": 50, "peak": 4e-3, "every": 100, "windows": 64,
         "temperatures": [0.0, 0.5, 1.0, 1.5], "new_tokens": 250,
     },
     "full": {
