@@ -59,7 +59,8 @@ def _window(items: list | tuple, at: int) -> str:
 def inputs(values: tuple, index: int | None) -> str:
     """The inputs of a call in one line; of a batch that is too long for it only the item it went wrong for."""
     if index is not None and len(values) == 1 and isinstance(values[0], list | tuple) and index < len(values[0]):
-        values = values if len(repr(values[0])) <= SHOWN else (values[0][index],)
+        fits = len(values[0]) <= SHOWN and len(repr(values[0])) <= SHOWN
+        values = values if fits else (values[0][index],)
     return _cut(", ".join(show(value, SHOWN) for value in values), WIDTH)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import ast
+import contextlib
 import importlib
+import io
 import textwrap
+import tokenize
 import tomllib
 import types
 from dataclasses import dataclass
@@ -106,12 +108,15 @@ def alternative_body(alternative: Alternative) -> str:
 
 
 def remarks(lab: Lab, todo: str | None, body: str) -> tuple[str, ...]:
-    """The texts of the remarks on a body of a TODO: those whose function it names."""
+    """The texts of the remarks on a body of a TODO: those whose function it names.
+
+    Read as tokens: a stranger's text can be nested so deeply that parsing it would end this process.
+    """
     wanted = [remark for remark in variants(lab).remarks if remark.todo == todo]
-    if not wanted:
-        return ()
-    nodes = list(ast.walk(ast.parse(textwrap.dedent(body))))
-    names = {getattr(node, field, None) for node in nodes for field in ("id", "attr", "name")}  # name: of an import
+    names = set()
+    with contextlib.suppress(tokenize.TokenError, SyntaxError):
+        for token in tokenize.generate_tokens(io.StringIO(body).readline) if wanted else ():
+            names |= {token.string} if token.type == tokenize.NAME else set()
     return tuple(remark.text for remark in wanted if remark.calls in names)
 
 

@@ -127,6 +127,15 @@ def test_a_remark_on_the_solution_itself_is_seen(problems, toy):
     assert "remark on entropy: the solution itself calls log" in found
 
 
+def test_remarks_read_names_and_nothing_else(toy):
+    (remark,) = mistakes.variants(toy).remarks
+    for body in ("return -np.einsum(p)", "from numpy import einsum as e", "  return (einsum(p)\n+ 1)", "einsum\n)))"):
+        assert mistakes.remarks(toy, "entropy", body) == (remark.text,), body
+    for body in ("return p.sum()  # not einsum", "return 'einsum'", "einsums = 1", "", "(" * 100_000):
+        assert mistakes.remarks(toy, "entropy", body) == (), body[:30]
+    assert mistakes.remarks(toy, "vocab", "einsum") == mistakes.remarks(toy, None, "einsum") == ()
+
+
 def test_a_comparison_that_always_agrees_is_seen(problems, monkeypatch):
     monkeypatch.setattr(compare, "compare", lambda *_: None)
     assert "could not tell a right answer from a trivial one" in problems()
