@@ -207,6 +207,30 @@ def test_a_resumed_log_has_every_update_once(tmp_path):
         run_log.sender("wandb", tmp_path)
 
 
+def test_muon_gets_the_matrices_of_the_blocks_and_adamw_the_rest():
+    """Every parameter once, with the decay that optimizer-groups gave it."""
+    model = lab.Logits(small_gpt("gpt2"))
+    given = lab.optimizer_groups(model, 0.1)
+    groups = nano_gpt_report.muon_groups(given, model)
+    ids = [id(p) for group in groups for p in group["params"]]
+    assert sorted(ids) == sorted(id(p) for group in given for p in group["params"]) and len(ids) == len(set(ids))
+    names = {id(p): name for name, p in model.named_parameters()}
+    for group in groups:
+        for p in group["params"]:
+            assert group["orthogonal"] == (p.dim() == 2 and ".blocks." in names[id(p)]), names[id(p)]
+            assert group["weight_decay"] == (0.1 if p.dim() >= 2 else 0.0), names[id(p)]
+
+
+def test_files_of_other_texts_and_the_other_optimizer(tmp_path):
+    text = tmp_path / "mine.txt"
+    text.write_text("\n\n".join(story.text for story in TinyWorld().stories("train", 60)), encoding="utf-8")
+    lab.main(["--preset", "smoke", "--out", str(tmp_path), "--data", str(text), "--optimizer", "adamw"])
+    assert {"results-mine.json", "training-mine.png"} <= {p.name for p in tmp_path.iterdir()}
+    assert not (tmp_path / "results.json").exists()
+    with pytest.raises(SystemExit):
+        lab.main(["--preset", "smoke", "--optimizer", "sgd"])
+
+
 def test_the_stages_one_by_one(tmp_path, capsys):
     out = ["--preset", "smoke", "--out", str(tmp_path)]
     with pytest.raises(SystemExit, match="--prepare"):
