@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import math
-import os
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -52,7 +51,6 @@ def show(args: Any, lab: SimpleNamespace, corpus: Any) -> None:
     samples(args, lab, corpus, model)
     plot_learning(args, results, history)
     plot_memory(args, results)
-    results["cost"] = {"cpu_seconds": sum(os.times()[:4])}
     run.save_results(args, results)
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
 from types import SimpleNamespace
 from typing import Any
 
@@ -36,7 +35,6 @@ def show(args: Any, lab: SimpleNamespace, corpus: Any) -> None:
     figures.copy(args, results["copy"])
     for found in results["text"]["models"].values():
         del found["curve"]
-    results["cost"] = {"cpu_seconds": sum(os.times()[:4]), "workers": args.workers}
     run.save_results(args, results)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from types import SimpleNamespace
 from typing import Any
 
@@ -51,7 +50,6 @@ def show(args: Any, lab: SimpleNamespace) -> None:
     plot_accuracy(args, runs)
     plot_lengths(args, runs["reversal"])
     plot_alignment(args, coders, runs, tests["24"][0])
-    results["cost"] = {"cpu_seconds": sum(os.times()[:4]), "workers": args.workers}
     run.save_results(args, results)
 
 
